@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The text that a room shows for a record. The relay posts it; milterd --explain prints it.
+ */
+
+#include "common/record.h"
+
+/* What an alert older than this says about its own time. */
+#define COMPOSE_OLD_USEC (2 * 60 * USEC_PER_SEC)
+
+/* Writes the message: a first line of the sign for severity and state and the title, then, for
+ * alerts older than COMPOSE_OLD_USEC at `now_usec` (CLOCK_REALTIME), a line with their own time,
+ * then the text. The result is clean (text.h), takes at most `max_bytes` when escaped for XML
+ * (at least 256), and is cut at lines where possible with a last line that says how much is
+ * missing. The caller frees it. 0 or -ENOMEM. */
+int compose_message(const Record *record, usec_t now_usec, size_t max_bytes, char **ret);

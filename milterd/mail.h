@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * What is known of one mail so far: connection, envelope, headers, body. The milter callbacks
+ * fill it, --explain fills it from a file; rules and the decoder read it. No I/O, no library.
+ */
+
+#include "common/util.h"
+
+/* The points at which rules are looked at; a mail passes them in this order. */
+typedef enum MailStage {
+    MAIL_STAGE_CONNECT, /* client is known */
+    MAIL_STAGE_MAIL,    /* and the envelope sender */
+    MAIL_STAGE_DATA,    /* and all recipients */
+    MAIL_STAGE_HEADERS, /* and all headers */
+    MAIL_STAGE_MESSAGE, /* and the body */
+    _MAIL_STAGE_MAX,
+} MailStage;
+
+/* Bounds on what is kept; what exceeds them is counted, and the mail goes its way. */
+#define MAIL_HEADERS_MAX 1000         /* headers kept */
+#define MAIL_HEADERS_MAX_BYTES 262144 /* of their names and values */
+#define MAIL_RCPTS_MAX 1000
+
+typedef struct MailHeader {
+    char *name;
+    char *value; /* as it came, folds included, without the blank after the colon; bare LF at
+                  * folds, any bytes but NUL */
+} MailHeader;
+
+typedef struct Mail {
+    /* for the whole connection */
+    char *client;      /* numeric address; NULL: local submission or a UNIX socket */
+    char *client_name; /* or NULL */
+
+    /* for one message; mail_reset() clears from here */
+    char *queue_id;      /* or NULL */
+    char *envelope_from; /* without angle brackets; "" is the null sender; NULL: not known */
+    char **rcpts;        /* without angle brackets */
+    size_t n_rcpts;
+    MailHeader *headers;
+    size_t n_headers;
+    size_t headers_bytes;
+    char *body; /* the first max_body bytes */
+    size_t body_size;
+    size_t body_allocated;
+    uint64_t body_total; /* bytes that were seen, kept or not */
+    bool truncated;      /* something exceeded its bound */
+} Mail;
+
+void mail_done(Mail *mail); /* everything, for the end of a connection */
+void mail_reset(Mail *mail);
+
+/* Each copies; -ENOMEM. Past the bounds they keep nothing, set `truncated` and return 0. */
+int mail_set_client(Mail *mail, const char *address, const char *name);
+int mail_set_queue_id(Mail *mail, const char *queue_id);
+int mail_set_envelope_from(Mail *mail, const char *address); /* takes "<a@x>", "a@x", "<>", "" */
+int mail_add_rcpt(Mail *mail, const char *address);
+int mail_add_header(Mail *mail, const char *name, const char *value);
+int mail_add_body(Mail *mail, const void *chunk, size_t size, size_t max_body);
+
+/* The first header of that name, without regard to case; NULL: none. */
+const char *mail_header(const Mail *mail, const char *name);
