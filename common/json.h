@@ -45,17 +45,20 @@ const Json *json_at(const Json *array, size_t index);
 int json_each(const Json *object, int (*visit)(const char *key, const Json *value, void *userdata),
               void *userdata);
 
-/* Values; the fallback where `json` is NULL or of another type. */
-const char *json_string(const Json *json, const char *fallback);
-int64_t json_integer(const Json *json, int64_t fallback);
-double json_number(const Json *json, double fallback);
-bool json_bool(const Json *json, bool fallback);
+/* Values; the fallback where `json` is NULL or of another type. A number is an integer or a real.
+ * (Not json_string() and json_integer(): jansson exports functions of these names, and ours
+ * would take their place in it.) */
+const char *json_as_string(const Json *json, const char *fallback);
+int64_t json_as_integer(const Json *json, int64_t fallback);
+double json_as_number(const Json *json, double fallback);
+bool json_as_bool(const Json *json, bool fallback);
 
 Json *json_object_new(void);
 Json *json_array_new(void);
 
 /* Adds a member (replacing one of the same name) or an element. A NULL string adds nothing.
- * Return 0 or -ENOMEM; -EINVAL where a string is no UTF-8. */
+ * Return 0 or -ENOMEM; -EINVAL where a string is no UTF-8 or a number not finite. The _consume
+ * ones free `value` on failure too. */
 int json_set_string(Json *object, const char *key, const char *value);
 int json_set_integer(Json *object, const char *key, int64_t value);
 int json_set_number(Json *object, const char *key, double value);
