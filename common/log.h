@@ -7,7 +7,8 @@
  * Lines go to the journal, with fields, when the service manager has connected our standard
  * error with it ($JOURNAL_STREAM), else as plain lines to standard error. Both show the same
  * text: the message, then the fields as name=value. Control characters and broken UTF-8 in
- * either are replaced, so nothing that comes from a mail can forge a line.
+ * either are replaced, so nothing that comes from a mail can forge a line. A message is cut after
+ * 4096 bytes, a value after 1024.
  *
  * Whoever handles an error logs it, once, and says what follows from it. No mail text, no
  * secret is ever logged. All of it is thread-safe after log_init().
@@ -17,8 +18,9 @@
 
 #include <syslog.h>
 
-/* One structured field. `name` is snake_case; the journal sees it in upper case. Fields whose
- * value is NULL or empty are left out. Neither string is kept. */
+/* One structured field. `name` is snake_case; the journal sees it in upper case, and with MAIL_
+ * before it where the journal itself gives the name a meaning: message_id is MAIL_MESSAGE_ID
+ * there. Fields whose value is NULL or empty are left out. Neither string is kept. */
 typedef struct LogField {
     const char *name;
     const char *value;

@@ -14,7 +14,8 @@ int duration_parse(const char *text, usec_t *ret_usec);
 /* "512", "64K", "10M", "1G": bytes, powers of 1024. -EINVAL, or -ERANGE past 2^53 bytes. */
 int size_parse(const char *text, uint64_t *ret_bytes);
 
-/* The shortest exact form that the functions above read back. */
+/* The shortest exact form that the functions above read back; durations that are no whole
+ * milliseconds (none that duration_parse() gives) are rounded to them. */
 #define UNITS_TEXT_MAX 32
 const char *duration_format(usec_t usec, char buffer[static UNITS_TEXT_MAX]);
 const char *size_format(uint64_t bytes, char buffer[static UNITS_TEXT_MAX]);
