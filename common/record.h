@@ -15,6 +15,10 @@
 #define RECORD_ID_MAX 64
 #define RECORD_KEY_MAX 256
 #define RECORD_SOURCE_MAX 64
+#define RECORD_TO_MAX 32 /* destinations */
+#define RECORD_FIELDS_MAX 64
+#define RECORD_NAME_MAX 128            /* bytes in the name of a destination or a field */
+#define RECORD_TIME_LIMIT 100000000000 /* seconds since the epoch, this one excluded */
 #define RECORD_REASON_MAX 256
 
 typedef enum Severity {
@@ -80,7 +84,8 @@ Record *record_free(Record *record);
 DEFINE_CLEANUP(Record *, record_free)
 #define _cleanup_record_ _cleanup_(record_freep)
 
-/* Set a member, replacing what was there; the value is copied (NULL unsets). -ENOMEM. */
+/* Set a member, replacing what was there; the value is copied (NULL unsets). -ENOMEM. A name
+ * that is in `to` already is not added again; a field of the same name gets the new value. */
 int record_set(char **member, const char *value);
 int record_add_to(Record *record, const char *name);
 int record_add_field(Record *record, const char *name, const char *value);
@@ -95,25 +100,29 @@ int record_parse(const char *json, size_t size, Record **ret, char ret_id[static
                  char reason[static RECORD_REASON_MAX]);
 
 /* The JSON of a record without the frame's length, NUL-terminated; the caller frees it.
- * -EMSGSIZE if it is larger than a frame may be, -EINVAL for text that is no UTF-8. */
+ * -EMSGSIZE if it is larger than a frame may be, -EINVAL for what record_parse() would refuse
+ * (text that is missing or no UTF-8, an id of other characters, a limit that is passed). */
 int record_write(const Record *record, char **ret_json, size_t *ret_size);
 
+/* The same for receipts. A reason that is too long is cut, one that is not clean is cleaned. */
 int receipt_parse(const char *json, size_t size, Receipt *ret,
                   char reason[static RECORD_REASON_MAX]);
 int receipt_write(const Receipt *receipt, char **ret_json, size_t *ret_size);
 
 /* Takes the next frame at *offset out of a datagram: 1 with its JSON and *offset advanced, 0 at
  * the very end, -EBADMSG with `reason` when the rest is no whole frame of 1 to RECORD_FRAME_MAX
- * bytes. */
+ * bytes, or the datagram is empty or larger than it may be. */
 int frame_next(const uint8_t *datagram, size_t size, size_t *offset, const char **ret_json,
                size_t *ret_size, char reason[static RECORD_REASON_MAX]);
 
 /* Writes the 4 bytes of a frame's length. */
 void frame_put_length(uint8_t buffer[static 4], size_t size);
 
+/* Names as they stand on the wire; from_name gives -EINVAL for any other. */
 const char *severity_name(Severity severity); /* NULL for NONE */
 int severity_from_name(const char *name, Severity *ret);
 const char *alert_state_name(AlertState state);
 int alert_state_from_name(const char *name, AlertState *ret);
 const char *receipt_status_name(ReceiptStatus status);
+const char *receipt_wanted_name(ReceiptWanted wanted);
 int receipt_wanted_from_name(const char *name, ReceiptWanted *ret);
