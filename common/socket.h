@@ -29,5 +29,6 @@ typedef struct SocketSpec {
 int socket_listen_unix(const SocketSpec *spec, int *ret_fd, int *ret_lock_fd,
                        char reason[static SOCKET_REASON_MAX]);
 
-/* Unlinks `path` if it is still the very socket that `fd` is bound to. */
+/* Unlinks `path` if it is still the very socket that `fd`, of socket_listen_unix(), is bound to.
+ * (It finds out by connecting: a last connection that says nothing may wait in `fd`.) */
 void socket_unlink(const char *path, int fd);
