@@ -58,23 +58,29 @@ struct ConfigKey {
     ConfigType type;
     size_t offset;
     const char *fallback;       /* as one would write it in the file; NULL: unset (0, NULL) */
-    bool required;              /* an error where it is missing */
-    uint64_t min, max;          /* INT (as int64_t), DURATION, SIZE; max 0: no bounds */
+    bool required;              /* an error where it is missing, or an empty STRING or PATH */
+    uint64_t min, max;          /* INT (as int64_t), DURATION, SIZE: of the value; LIST, STRINGS:
+                                 * of how many there are; max 0: no bounds */
     const char *const *choices; /* CHOICE: names, NULL at the end */
     const ConfigKey *keys;      /* GROUP, LIST: ends with {} */
     size_t item_size;           /* LIST: of the struct; begins zeroed */
-    void (*item_free)(void *);  /* LIST: frees an item and all that it holds */
+    void (*item_free)(void *);  /* LIST: frees an item and all that it holds; NULL: by `keys` */
 
     /* CUSTOM: reads `node` into `target` (= struct + offset) and reports what is wrong with
      * config_error(); not called where the key is absent. Other types: an optional check after
-     * the value was read, with the same signature. Returns 0 or -ENOMEM. */
+     * a good value was read from the file, with the same signature. Returns 0 or -ENOMEM. */
     int (*parse)(ConfigFile *file, const ConfigNode *node, void *target);
 };
 
-/* Reads `path` into `target` (zeroed by the caller, filled with defaults first). 0 and a file
- * without errors; -EINVAL when there are errors (target is then incomplete; free it all the
- * same); -ENOMEM. *ret_file is set in every case but -ENOMEM. `target` may keep pointers that
- * CUSTOM parsers made; it keeps none into the file. */
+/* Reads `path` into `target` (zeroed by the caller). What is absent or wrong gets its default.
+ * 0 and a file without errors; -EINVAL when there are errors (target is then incomplete, and all
+ * zero where the file is no configuration at all; free it all the same); -ENOMEM. *ret_file is
+ * set in every case but -ENOMEM. `target` may keep pointers that CUSTOM parsers made; it keeps
+ * none into the file.
+ *
+ * Files may `@include "FILE"`, relative to the folder of the file that says so. Limits: 1 MiB
+ * and 100 files in all, 10 levels of includes, 32 levels of groups and lists. Strings are UTF-8.
+ * Whole numbers may have 64 bits. */
 int config_load(const char *path, const ConfigKey *keys, void *target, ConfigFile **ret_file);
 ConfigFile *config_file_free(ConfigFile *file);
 DEFINE_CLEANUP(ConfigFile *, config_file_free)
@@ -109,10 +115,15 @@ const char *config_node_string(const ConfigNode *node); /* NULL if it is none */
 size_t config_node_length(const ConfigNode *node);      /* of a group or list */
 const ConfigNode *config_node_at(const ConfigNode *node, size_t index);
 const ConfigNode *config_node_get(const ConfigNode *group, const char *name);
-unsigned config_node_line(const ConfigNode *node);
+unsigned config_node_line(const ConfigNode *node); /* in its own file */
 
-/* Reports that `name` is unknown among `known` (NULL at the end): "unknown key "frmo" in match;
- * did you mean "from"?", or the list of known ones when none is near. */
+/* How errors call it: "rules[0].match.from"; "" for the whole file. */
+#define CONFIG_NODE_PATH_MAX 256
+const char *config_node_path(const ConfigNode *node, char buffer[static CONFIG_NODE_PATH_MAX]);
+
+/* Reports that the name of `node` is none of `known` (NULL at the end): "unknown key "frmo" in
+ * match; did you mean "from"?", or the list of known ones when none is near. `where` NULL: the
+ * path of the group that `node` is in. */
 void config_unknown(ConfigFile *file, const ConfigNode *node, const char *where,
                     const char *const *known);
 
@@ -122,5 +133,5 @@ void config_target_done(const ConfigKey *keys, void *target);
 void config_strings_done(ConfigStrings *strings);
 
 /* Prints the effective configuration, valid as a configuration itself: what the file says and
- * the defaults of all the rest. */
+ * the defaults of all the rest. Keys that are absent and have no default stand in a comment. */
 void config_dump(const ConfigFile *file, const ConfigKey *keys, FILE *stream);
