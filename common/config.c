@@ -14,6 +14,7 @@
 #include <stdarg.h>
 
 #include "common/config-source.h"
+#include "common/text.h"
 
 #define MESSAGES_MAX 100
 #define PATH_LEVELS_MAX (CONFIG_SOURCE_MAX_NESTING + 2)
@@ -347,6 +348,20 @@ static const char *syntax_error_text(const char *text)
     return text;
 }
 
+/* Strings may be escaped bytes of any kind; those that are no UTF-8 go nowhere from here. The
+ * nesting is bounded by what config_source_read() lets pass. */
+static void check_strings(ConfigFile *file, const ConfigNode *node)
+{
+    const char *value = config_node_string(node);
+    char path[CONFIG_NODE_PATH_MAX];
+
+    if (value && !text_is_utf8(value, strlen(value)))
+        config_error(file, node, "%s: is no valid UTF-8", config_node_path(node, path));
+    else if (!value && config_setting_is_aggregate(setting(node)))
+        for (size_t i = 0; i < config_node_length(node); i++)
+            check_strings(file, config_node_at(node, i));
+}
+
 /* 0, -EINVAL with the reason reported, or -ENOMEM. */
 static int parse(ConfigFile *file, const char *path)
 {
@@ -360,6 +375,7 @@ static int parse(ConfigFile *file, const char *path)
         return -EINVAL;
     }
     file->parsed = true;
+    check_strings(file, config_root(file));
     return 0;
 }
 
