@@ -19,6 +19,7 @@ import uuid
 from xml.etree import ElementTree as ET
 
 import slixmpp
+import slixmpp.exceptions
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
@@ -89,7 +90,10 @@ class Reader(slixmpp.ClientXMPP):
     async def on_joined(self, room):
         # A room can't be joined twice at once, so this is the first or a new connection.
         if self.newest.get(room):
-            await self.archive(room, self.newest[room], "missed")
+            try:
+                await self.archive(room, self.newest[room], "missed")
+            except slixmpp.exceptions.IqError:  # the archive forgot that message
+                await self.archive(room, None, "missed")
         tell("joined", room=room)
 
     def on_message(self, stanza):
