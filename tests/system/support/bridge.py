@@ -62,6 +62,9 @@ class Bridge:
                         problems.append(f"{daemon.process.name} ended with status {status}")
                 except AssertionError as error:
                     problems.append(str(error))
+            elif not daemon.process.end_expected:
+                problems.append(f"{daemon.process.name} ended by itself with status "
+                                f"{daemon.process.status}:\n{daemon.process.log_tail()}")
             daemon.process.kill()
             try:
                 daemon.process.check_sanitizers()

@@ -115,9 +115,11 @@ class Process:
         self.cwd = cwd
         self.child = None
         self.log_start = 0
+        self.end_expected = False
 
     def start(self):
         assert not self.alive, f"{self.name} runs already"
+        self.end_expected = False
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log_start = self.log.stat().st_size if self.log.exists() else 0
         identity = {}
@@ -164,6 +166,7 @@ class Process:
 
     def wait(self, timeout=PATIENCE):
         """The exit status, as soon as it is over."""
+        self.end_expected = True
         try:
             return self.child.wait(timeout)
         except subprocess.TimeoutExpired:

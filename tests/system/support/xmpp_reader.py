@@ -36,7 +36,23 @@ DATA = "jabber:x:data"
 
 
 def tell(event, **fields):
+    if tell.human:
+        tell_a_person(event, fields)
+        return
     print(json.dumps({"event": event, "at": time.time(), **fields}), flush=True)
+
+
+tell.human = False
+
+
+def tell_a_person(event, fields):
+    if event == "message":
+        when = time.strftime("%H:%M:%S")
+        body = fields["body"].replace("\n", "\n" + " " * 10)
+        print(f"{when}  {fields['nick']}:\n{' ' * 10}{body}", flush=True)
+    elif event in ("joined", "offline", "refused"):
+        detail = fields.get("reason") or fields.get("error") or ""
+        print(f"-- {event} {fields.get('room', '')} {detail}".rstrip(), flush=True)
 
 
 class Reader(slixmpp.ClientXMPP):
@@ -198,13 +214,16 @@ async def main():
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--ca-file", required=True)
     parser.add_argument("--nick", default="reader")
+    parser.add_argument("--human", action="store_true", help="plain lines; no commands")
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("rooms", nargs="*")
     options = parser.parse_args()
     logging.basicConfig(level=logging.DEBUG if options.debug else logging.CRITICAL)
 
+    tell.human = options.human
     newest, current = {}, [None]
-    commands = asyncio.ensure_future(follow_commands(current))
+    commands = asyncio.ensure_future(
+        asyncio.Event().wait() if options.human else follow_commands(current))
     while not commands.done():
         reader = current[0] = Reader(options, options.rooms, newest)
         reader.connect((options.host, options.port))

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""What an operator is told when something is wrong, and what xmpprelayctl does."""
+
+import json
+import os
+
+from support import mails
+from support.certificates import Authority
+from support.place import wait_until
+
+
+def wait_trouble(bridge, *words):
+    """The log and the status both name the cause, in words that lead to the setting."""
+    for word in words:
+        bridge.relay.process.wait_log(word)
+
+    def shown():
+        text = bridge.relay.ctl("status").stdout
+        return all(word in text for word in words)
+    wait_until(shown, lambda: f"{words} in the status:\n{bridge.relay.ctl('status').stdout}")
+
+
+def test_wrong_password_is_told_and_cured(bridge):
+    bridge.start_reader()
+    bridge.relay.set_password("not-the-password")
+    bridge.relay.start()
+    wait_trouble(bridge, "password")
+    assert "not-the-password" not in bridge.relay.process.log_text()
+    assert bridge.relay.send("ops", "--", "waits for a password").returncode == 0
+
+    bridge.relay.set_password("alertbot-secret")
+    bridge.reader.wait_message("waits for a password", timeout=120)
+
+
+def test_unknown_host_is_told(bridge):
+    bridge.start_reader()
+    bridge.relay.account["host"] = "no-such-host.invalid"
+    bridge.relay.start()
+    wait_trouble(bridge, "no-such-host.invalid", "host")
+
+
+def test_port_where_nobody_listens_is_told(bridge):
+    bridge.start_reader()
+    bridge.relay.account["port"] = bridge.place.port()
+    bridge.relay.start()
+    wait_trouble(bridge, "port")
+
+
+def test_certificate_of_a_stranger_is_told_and_not_trusted(bridge):
+    bridge.start_reader()
+    other = Authority(bridge.place, "other-ca")
+    bridge.relay.account["ca_file"] = str(other.certificate)
+    bridge.relay.start()
+    wait_trouble(bridge, "certificate", "ca_file")
+    assert bridge.relay.send("ops", "--", "must not be said").returncode == 0
+    assert not bridge.reader.archive()
+
+
+def test_room_that_is_forbidden_is_told_and_joined_when_it_opens(bridge):
+    bridge.start_reader()
+    jid = f"alertbot@{bridge.server.domain}"
+    bridge.reader.do("affiliation", jid=jid, affiliation="outcast")
+    bridge.relay.start()
+    wait_trouble(bridge, bridge.room, "ban")
+    assert bridge.relay.send("ops", "--", "waits outside").returncode == 0
+
+    bridge.reader.do("affiliation", jid=jid, affiliation="none")
+    bridge.reader.wait_message("waits outside", timeout=180)
+
+
+def test_status_shows_account_and_destination(running):
+    status = running.relay.status()
+    account, = status["accounts"]
+    destination, = status["destinations"]
+    assert account["name"] == "main" and account["state"] == "online"
+    assert destination["name"] == "ops" and destination["state"] == "ready"
+    text = running.relay.ctl("status").stdout
+    assert "main" in text and "ops" in text and running.room in text
+
+
+def test_paused_destination_keeps_what_comes_until_resumed(running):
+    running.relay.ctl("pause", "ops")
+    assert running.relay.send("ops", "--", "said later").returncode == 0
+    queue = json.loads(running.relay.ctl("queue", "--json").stdout)
+    assert "said later" in json.dumps(queue) or len(queue) >= 1
+    assert not running.reader.messages("said later")
+
+    running.relay.ctl("resume", "ops")
+    running.reader.wait_message("said later")
+
+
+def test_dropped_record_is_never_said(running):
+    running.relay.ctl("pause", "ops")
+    assert running.relay.send("-i", "drop-me", "ops", "--", "never said").returncode == 0
+    assert running.relay.send("-i", "keep-me", "ops", "--", "said though").returncode == 0
+    running.relay.ctl("drop", "drop-me")
+    running.relay.ctl("resume", "ops")
+
+    running.reader.wait_message("said though")
+    assert not [m for m in running.reader.archive() if "never said" in m["body"]]
+
+
+def test_show_and_history_know_what_was_said(running):
+    assert running.relay.send("-i", "known-1", "-w", "delivered", "ops", "--", "it").returncode == 0
+
+    assert "known-1" in running.relay.ctl("show", "known-1").stdout
+    assert "known-1" in running.relay.ctl("history").stdout
+
+
+def test_test_posts_and_waits_for_the_echo(running):
+    done = running.relay.ctl("test", "ops")
+
+    assert done.returncode == 0
+    assert len(running.reader.archive()) == 1
+
+
+def test_unknown_destination_for_test_fails(running):
+    done = running.relay.ctl("test", "nowhere", check=False)
+
+    assert done.returncode != 0
+    assert "nowhere" in done.stderr
+
+
+def test_log_has_one_line_with_the_ids_of_an_alert_and_no_text(running):
+    running.send(mails.plain("ALERT in the log", "the secret body\n", X_Test="1"))
+    running.reader.wait_message("ALERT in the log")
+
+    running.milterd.process.wait_log(r"@client\.mail\.test")
+    for process in (running.milterd.process, running.relay.process):
+        assert "the secret body" not in process.log_text()
+        assert "alertbot-secret" not in process.log_text()
+
+
+def test_sockets_are_gone_after_a_stop(running):
+    assert running.milterd.stop() == 0
+    assert running.relay.stop() == 0
+    for path in (running.milterd.socket, running.relay.socket, running.relay.control):
+        assert not os.path.exists(path)
