@@ -15,6 +15,8 @@
  * an id, no two the same. Uses a socket of its own, so it may be called from any thread.
  *
  * `receipts` has room for `n`; those that came are filled and marked in `received` (also `n`).
+ * One that came but is not the last one wanted is filled and not marked; where none came at all
+ * the receipt's id is "".
  * 0 when all came. -ETIMEDOUT when some did not; -ECONNREFUSED or -ENOENT when no relay
  * listens, -EACCES when we may not speak to it, -EMSGSIZE when the records are too large for
  * one datagram, -EINVAL for a record that can't be written, other -errno as the kernel says. */
