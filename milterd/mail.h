@@ -27,6 +27,7 @@ typedef struct MailHeader {
     char *name;
     char *value; /* as it came, folds included, without the blank after the colon; bare LF at
                   * folds, any bytes but NUL */
+    char *text;  /* what mail_header_text() has made of it; NULL: nobody asked yet */
 } MailHeader;
 
 typedef struct Mail {
@@ -53,7 +54,9 @@ void mail_done(Mail *mail); /* everything, for the end of a connection */
 void mail_reset(Mail *mail);
 
 /* Each copies; -ENOMEM. Past the bounds they keep nothing, set `truncated` and return 0. */
-int mail_set_client(Mail *mail, const char *address, const char *name);
+int mail_set_client(Mail *mail, const char *address,
+                    const char *name); /* either may be NULL;
+"IPv6:" and a zone are dropped, an IPv4-mapped address is its IPv4 one */
 int mail_set_queue_id(Mail *mail, const char *queue_id);
 int mail_set_envelope_from(Mail *mail, const char *address); /* takes "<a@x>", "a@x", "<>", "" */
 int mail_add_rcpt(Mail *mail, const char *address);
@@ -62,3 +65,8 @@ int mail_add_body(Mail *mail, const void *chunk, size_t size, size_t max_body);
 
 /* The first header of that name, without regard to case; NULL: none. */
 const char *mail_header(const Mail *mail, const char *name);
+
+/* The header's value as a person reads it: decoded (RFC 2047), in one line, clean (text.h). It is
+ * decoded when first asked for and belongs to the mail; a mail serves one thread at a time. NULL
+ * only for want of memory. */
+const char *mail_header_text(MailHeader *header);

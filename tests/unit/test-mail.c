@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "tests/unit/test.h"
+
+#include "milterd/mail.h"
+
+#define _cleanup_mail_ _cleanup_(mail_done)
+
+static void mail_client_has_one_form(void **state)
+{
+    _cleanup_mail_ Mail mail = {};
+
+    assert_int_equal(mail_set_client(&mail, "IPv6:2001:DB8:0::1", "host"), 0);
+    assert_string_equal(mail.client, "2001:db8::1");
+    assert_string_equal(mail.client_name, "host");
+    assert_int_equal(mail_set_client(&mail, "::ffff:10.1.2.3", NULL), 0);
+    assert_string_equal(mail.client, "10.1.2.3");
+    assert_null(mail.client_name);
+    assert_int_equal(mail_set_client(&mail, "fe80::1%eth0", NULL), 0);
+    assert_string_equal(mail.client, "fe80::1");
+    assert_int_equal(mail_set_client(&mail, NULL, NULL), 0);
+    assert_null(mail.client);
+}
+
+static void mail_envelope_loses_its_brackets(void **state)
+{
+    _cleanup_mail_ Mail mail = {};
+
+    assert_int_equal(mail_set_envelope_from(&mail, "<a@x>"), 0);
+    assert_string_equal(mail.envelope_from, "a@x");
+    assert_int_equal(mail_set_envelope_from(&mail, "b@x"), 0);
+    assert_string_equal(mail.envelope_from, "b@x");
+    assert_int_equal(mail_set_envelope_from(&mail, "<>"), 0);
+    assert_string_equal(mail.envelope_from, "");
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(mail_add_rcpt(&mail, "<r@x>"), 0);
+    assert_int_equal(mail.n_rcpts, 5);
+    assert_string_equal(mail.rcpts[4], "r@x");
+}
+
+static void mail_headers_keep_their_order_and_bytes(void **state)
+{
+    _cleanup_mail_ Mail mail = {};
+
+    mail_add_header(&mail, "Subject", "=?utf-8?q?=C3=BC?=\n\tx");
+    mail_add_header(&mail, "X", "1");
+    mail_add_header(&mail, "x", "2");
+    assert_string_equal(mail_header(&mail, "SUBJECT"), "=?utf-8?q?=C3=BC?=\n\tx");
+    assert_string_equal(mail_header(&mail, "x"), "1");
+    assert_null(mail_header(&mail, "Y"));
+    assert_string_equal(mail_header_text(&mail.headers[0]), "ü x");
+    assert_ptr_equal(mail_header_text(&mail.headers[0]), mail_header_text(&mail.headers[0]));
+}
+
+static void mail_past_its_bounds_is_cut_and_says_so(void **state)
+{
+    _cleanup_mail_ Mail mail = {};
+    _cleanup_free_ char *large = malloc(MAIL_HEADERS_MAX_BYTES + 1);
+
+    memset(large, 'x', MAIL_HEADERS_MAX_BYTES);
+    large[MAIL_HEADERS_MAX_BYTES] = '\0';
+    assert_int_equal(mail_add_header(&mail, "X", large), 0);
+    assert_true(mail.truncated);
+    assert_int_equal(mail.n_headers, 0);
+
+    mail_reset(&mail);
+    assert_false(mail.truncated);
+    for (int i = 0; i < MAIL_HEADERS_MAX + 10; i++)
+        assert_int_equal(mail_add_header(&mail, "X", "y"), 0);
+    assert_int_equal(mail.n_headers, MAIL_HEADERS_MAX);
+    assert_true(mail.truncated);
+
+    mail_reset(&mail);
+    for (int i = 0; i < MAIL_RCPTS_MAX + 10; i++)
+        assert_int_equal(mail_add_rcpt(&mail, "a@x"), 0);
+    assert_int_equal(mail.n_rcpts, MAIL_RCPTS_MAX);
+    assert_true(mail.truncated);
+}
+
+static void mail_body_is_kept_up_to_its_bound(void **state)
+{
+    _cleanup_mail_ Mail mail = {};
+
+    assert_int_equal(mail_add_body(&mail, "", 0, 8), 0);
+    assert_int_equal(mail_add_body(&mail, "ab\0c", 4, 8), 0);
+    assert_false(mail.truncated);
+    assert_int_equal(mail_add_body(&mail, "defgh", 5, 8), 0);
+    assert_int_equal(mail_add_body(&mail, "more", 4, 8), 0);
+    assert_true(mail.truncated);
+    assert_int_equal(mail.body_size, 8);
+    assert_int_equal(mail.body_total, 13);
+    assert_memory_equal(mail.body, "ab\0cdefg", 8);
+}
+
+static void mail_reset_keeps_the_connection_alone(void **state)
+{
+    _cleanup_mail_ Mail mail = {};
+
+    mail_set_client(&mail, "10.0.0.1", "host");
+    mail_set_queue_id(&mail, "4ABC");
+    mail_set_envelope_from(&mail, "<a@x>");
+    mail_add_rcpt(&mail, "b@x");
+    mail_add_header(&mail, "Subject", "x");
+    mail_add_body(&mail, "text", 4, 100);
+    mail_reset(&mail);
+    assert_string_equal(mail.client, "10.0.0.1");
+    assert_string_equal(mail.client_name, "host");
+    assert_null(mail.queue_id);
+    assert_null(mail.envelope_from);
+    assert_int_equal(mail.n_rcpts + mail.n_headers + mail.body_size + mail.body_total, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mail_client_has_one_form),
+        cmocka_unit_test(mail_envelope_loses_its_brackets),
+        cmocka_unit_test(mail_headers_keep_their_order_and_bytes),
+        cmocka_unit_test(mail_past_its_bounds_is_cut_and_says_so),
+        cmocka_unit_test(mail_body_is_kept_up_to_its_bound),
+        cmocka_unit_test(mail_reset_keeps_the_connection_alone),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
