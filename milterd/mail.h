@@ -54,9 +54,9 @@ void mail_done(Mail *mail); /* everything, for the end of a connection */
 void mail_reset(Mail *mail);
 
 /* Each copies; -ENOMEM. Past the bounds they keep nothing, set `truncated` and return 0. */
-int mail_set_client(Mail *mail, const char *address,
-                    const char *name); /* either may be NULL;
-"IPv6:" and a zone are dropped, an IPv4-mapped address is its IPv4 one */
+
+/* Either may be NULL. "IPv6:" and a zone are dropped, an IPv4-mapped address is its IPv4 one. */
+int mail_set_client(Mail *mail, const char *address, const char *name);
 int mail_set_queue_id(Mail *mail, const char *queue_id);
 int mail_set_envelope_from(Mail *mail, const char *address); /* takes "<a@x>", "a@x", "<>", "" */
 int mail_add_rcpt(Mail *mail, const char *address);
