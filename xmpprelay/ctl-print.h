@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * What xmpprelayctl shows to people, made of the relay's answers.
+ */
+
+#include "common/json.h"
+
+#include <stdio.h>
+
+void print_status(FILE *stream, const Json *answer);
+
+/* `entries` of a list: a heading before the first (`first`), then a line for each. */
+void print_entries(FILE *stream, const Json *entries, double now, bool first);
+
+/* A record with its entries. */
+void print_record(FILE *stream, const Json *answer, double now);

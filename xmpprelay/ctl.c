@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * xmpprelayctl: an operator's command becomes one or more requests on the control socket
+ * (control.h), and the answers are shown as text or as JSON.
+ */
+
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sysexits.h>
+
+#include "common/json.h"
+#include "common/text.h"
+#include "common/units.h"
+#include "xmpprelay/ctl-print.h"
+
+#define CONTROL_PATH "/run/xmpprelay/control.sock"
+#define ANSWER_MAX (16 * 1024 * 1024)
+
+typedef struct Ctl {
+    const char *path;
+    bool as_json, failed;
+    usec_t timeout_usec;
+    int fd;
+} Ctl;
+
+static const char usage_text[] =
+    "Usage: xmpprelayctl [OPTION…] COMMAND\n"
+    "\n"
+    "Looks at a running xmpprelay and tells it what to do.\n"
+    "\n"
+    "  status                   sessions, rooms, counts, the oldest undelivered\n"
+    "  queue                    what waits, and what has failed and was set aside\n"
+    "  history                  what was delivered or dropped, the latest first\n"
+    "  show ID                  a record and what became of it\n"
+    "  retry ID|all             post what has failed once more\n"
+    "  drop ID                  give up what waits or has failed\n"
+    "  pause [DESTINATION]      keep alerts in the spool\n"
+    "  resume [DESTINATION]     post them again\n"
+    "  test DESTINATION         post a message and wait for the room's echo\n"
+    "\n"
+    "  -f, --failed             queue: only what has failed\n"
+    "  -j, --json               answers as JSON\n"
+    "  -T, --timeout DURATION   how long to wait for an answer (30s)\n"
+    "  -s, --socket PATH        the relay's control socket (" CONTROL_PATH ")\n"
+    "  -h, --help               this text\n"
+    "  -V, --version            the version\n"
+    "\n"
+    "Exit status: 0 done; 64 usage; 65 refused; 69 no relay answers; 75 the test was not\n"
+    "delivered, or no answer came in time.\n";
+
+static int PRINTF_LIKE(2, 3) fail(int status, const char *format, ...)
+{
+    va_list args;
+
+    fputs("xmpprelayctl: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    return status;
+}
+
+static int fail_connect(const Ctl *ctl, int error)
+{
+    if (error == ENOENT || error == ECONNREFUSED)
+        return fail(EX_UNAVAILABLE,
+                    "no relay answers at %s; is xmpprelay running (systemctl status xmpprelay)?",
+                    ctl->path);
+    if (error == EACCES)
+        return fail(EX_UNAVAILABLE,
+                    "%s may not be used by this user; join the group that control.group in "
+                    "xmpprelay.conf names, or become root",
+                    ctl->path);
+    return fail(EX_UNAVAILABLE, "can't reach the relay at %s: %s", ctl->path, strerror(error));
+}
+
+static int ctl_connect(Ctl *ctl)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+    if (strlen(ctl->path) >= sizeof(address.sun_path))
+        return fail(EX_USAGE, "the path of the socket is longer than %zu bytes",
+                    sizeof(address.sun_path) - 1);
+    strcpy(address.sun_path, ctl->path);
+    ctl->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (ctl->fd < 0)
+        return fail(EX_OSERR, "can't make a socket: %s", strerror(errno));
+    if (connect(ctl->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return fail_connect(ctl, errno);
+    return 0;
+}
+
+static int send_line(const Ctl *ctl, const Json *request)
+{
+    _cleanup_free_ char *text = NULL;
+    size_t size, sent = 0;
+
+    text = json_dump_dup(request, false, &size);
+    if (!text)
+        return -ENOMEM;
+    text[size++] = '\n';
+    while (sent < size) {
+        ssize_t n = send(ctl->fd, text + sent, size - sent, MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        sent += (size_t)n;
+    }
+    return 0;
+}
+
+/* One line, without its end; -ETIMEDOUT, -EPIPE when the relay hung up, -EMSGSIZE. */
+static int receive_line(const Ctl *ctl, char **ret, size_t *ret_size)
+{
+    usec_t deadline = now_usec(CLOCK_MONOTONIC) + ctl->timeout_usec;
+    _cleanup_free_ char *text = NULL;
+    size_t size = 0, allocated = 0;
+
+    for (;;) {
+        struct pollfd wait = { .fd = ctl->fd, .events = POLLIN };
+        usec_t now = now_usec(CLOCK_MONOTONIC);
+        ssize_t n;
+
+        if (size == allocated) {
+            char *larger = realloc(text, allocated = allocated ? allocated * 2 : 65536);
+
+            if (!larger)
+                return -ENOMEM;
+            text = larger;
+        }
+        if (now >= deadline)
+            return -ETIMEDOUT;
+        if (poll(&wait, 1, (int)MIN((deadline - now) / USEC_PER_MSEC + 1, (usec_t)60000)) <= 0)
+            continue;
+        n = recv(ctl->fd, text + size, allocated - size, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EPIPE;
+        size += (size_t)n;
+        if (text[size - 1] == '\n')
+            break;
+        if (size > ANSWER_MAX)
+            return -EMSGSIZE;
+    }
+    *ret_size = size - 1;
+    *ret = steal_ptr(text);
+    return 0;
+}
+
+/* Asks and waits. 0 with *ret, or the exit status after having said why. */
+static int ask(const Ctl *ctl, const Json *request, Json **ret)
+{
+    _cleanup_free_ char *text = NULL, *sentence = NULL;
+    _cleanup_json_ Json *answer = NULL;
+    char reason[JSON_REASON_MAX];
+    const char *error;
+    size_t size = 0;
+    int r;
+
+    r = send_line(ctl, request);
+    if (r >= 0)
+        r = receive_line(ctl, &text, &size);
+    if (r == -ETIMEDOUT)
+        return fail(EX_TEMPFAIL, "no answer came in time (--timeout)");
+    if (r < 0)
+        return fail(EX_UNAVAILABLE, "the relay hung up: %s; it takes %s", strerror(-r),
+                    "a few clients at a time, its log may say more");
+    if (json_parse(text, size, &answer, reason) < 0)
+        return fail(EX_PROTOCOL, "the answer can't be read: %s", reason);
+    error = json_as_string(json_get(answer, "error"), NULL);
+    if (error) {
+        sentence = text_clean_line_dup(error, strlen(error));
+        return fail(EX_DATAERR, "%s", sentence ? sentence : "refused");
+    }
+    *ret = steal_ptr(answer);
+    return 0;
+}
+
+static Json *request_new(const char *command, const char *key, const char *value)
+{
+    Json *request = json_object_new();
+
+    if (!request || json_set_string(request, "command", command) < 0 ||
+        (key && json_set_string(request, key, value) < 0))
+        return json_free(request);
+    return request;
+}
+
+static int print_json(const Json *json)
+{
+    _cleanup_free_ char *text = json_dump_dup(json, true, NULL);
+
+    if (!text)
+        return fail(EX_OSERR, "out of memory");
+    puts(text);
+    return 0;
+}
+
+static double now_seconds(void)
+{
+    return (double)now_usec(CLOCK_REALTIME) / (double)USEC_PER_SEC;
+}
+
+/* Shows all pages of a list; *first is whether nothing was shown yet. */
+static int show_pages(const Ctl *ctl, const char *command, bool failed, bool *first)
+{
+    _cleanup_free_ char *after = NULL;
+
+    for (;;) {
+        _cleanup_json_ Json *request = request_new(command, after ? "after" : NULL, after);
+        _cleanup_json_ Json *answer = NULL;
+        const Json *entries;
+        const char *next;
+        int r;
+
+        if (!request || json_set_bool(request, "failed", failed) < 0)
+            return fail(EX_OSERR, "out of memory");
+        r = ask(ctl, request, &answer);
+        if (r != 0)
+            return r;
+        entries = json_get(answer, "entries");
+        if (ctl->as_json) {
+            for (size_t i = 0; i < json_length(entries); i++) {
+                _cleanup_free_ char *text = json_dump_dup(json_at(entries, i), false, NULL);
+
+                printf("%s\n %s", *first ? "" : ",", text ? text : "null");
+                *first = false;
+            }
+        } else {
+            print_entries(stdout, entries, now_seconds(), *first);
+            *first = *first && json_length(entries) == 0;
+        }
+        next = json_as_string(json_get(answer, "next"), NULL);
+        if (!next)
+            return 0;
+        free(after);
+        after = strdup(next);
+        if (!after)
+            return fail(EX_OSERR, "out of memory");
+    }
+}
+
+static int do_list(const Ctl *ctl, const char *command, bool waiting, bool failed)
+{
+    bool first = true;
+    int r = 0;
+
+    if (ctl->as_json)
+        putchar('[');
+    if (waiting)
+        r = show_pages(ctl, command, false, &first);
+    if (r == 0 && failed)
+        r = show_pages(ctl, command, true, &first);
+    if (ctl->as_json)
+        puts(first ? "]" : "\n]");
+    return r;
+}
+
+static int do_queue(const Ctl *ctl, const char *argument)
+{
+    return do_list(ctl, "queue", !ctl->failed, true);
+}
+
+static int do_history(const Ctl *ctl, const char *argument)
+{
+    return do_list(ctl, "history", true, false);
+}
+
+/* One request, one answer; how it is shown to people is the caller's. */
+static int ask_once(const Ctl *ctl, const char *command, const char *key, const char *value,
+                    Json **ret)
+{
+    _cleanup_json_ Json *request = request_new(command, key, value);
+
+    if (!request)
+        return fail(EX_OSERR, "out of memory");
+    return ask(ctl, request, ret);
+}
+
+static int do_status(const Ctl *ctl, const char *argument)
+{
+    _cleanup_json_ Json *answer = NULL;
+    int r = ask_once(ctl, "status", NULL, NULL, &answer);
+
+    if (r != 0)
+        return r;
+    if (ctl->as_json)
+        return print_json(answer);
+    print_status(stdout, answer);
+    return 0;
+}
+
+static int do_show(const Ctl *ctl, const char *argument)
+{
+    _cleanup_json_ Json *answer = NULL;
+    int r = ask_once(ctl, "show", "id", argument, &answer);
+
+    if (r != 0)
+        return r;
+    if (ctl->as_json)
+        return print_json(answer);
+    print_record(stdout, answer, now_seconds());
+    return 0;
+}
+
+static int do_retry(const Ctl *ctl, const char *argument)
+{
+    bool all = streq(argument, "all");
+    int64_t retried = 0, now;
+
+    do {
+        _cleanup_json_ Json *answer = NULL, *request = NULL;
+        int r;
+
+        request = request_new("retry", all ? NULL : "id", argument);
+        if (!request || json_set_bool(request, "all", all) < 0)
+            return fail(EX_OSERR, "out of memory");
+        r = ask(ctl, request, &answer);
+        if (r != 0)
+            return r;
+        now = json_as_integer(json_get(answer, "retried"), 0);
+        retried += now;
+    } while (all && now > 0);
+
+    if (ctl->as_json)
+        printf("{\"retried\":%lld}\n", (long long)retried);
+    else
+        printf("%lld queued again\n", (long long)retried);
+    return 0;
+}
+
+static int do_drop(const Ctl *ctl, const char *argument)
+{
+    _cleanup_json_ Json *answer = NULL;
+    int r = ask_once(ctl, "drop", "id", argument, &answer);
+
+    if (r != 0)
+        return r;
+    if (ctl->as_json)
+        return print_json(answer);
+    printf("%lld dropped\n", (long long)json_as_integer(json_get(answer, "dropped"), 0));
+    return 0;
+}
+
+static int do_pause_resume(const Ctl *ctl, const char *command, const char *argument)
+{
+    _cleanup_json_ Json *answer = NULL;
+    int r = ask_once(ctl, command, argument ? "destination" : NULL, argument, &answer);
+
+    if (r != 0)
+        return r;
+    if (ctl->as_json)
+        return print_json(answer);
+    printf("%s: %sd\n", argument ? argument : "all destinations", command);
+    return 0;
+}
+
+static int do_pause(const Ctl *ctl, const char *argument)
+{
+    return do_pause_resume(ctl, "pause", argument);
+}
+
+static int do_resume(const Ctl *ctl, const char *argument)
+{
+    return do_pause_resume(ctl, "resume", argument);
+}
+
+static int do_test(const Ctl *ctl, const char *argument)
+{
+    _cleanup_json_ Json *answer = NULL;
+    char buffer[UNITS_TEXT_MAX];
+    double delay;
+    bool delivered;
+    int r = ask_once(ctl, "test", "destination", argument, &answer);
+
+    if (r == EX_TEMPFAIL)
+        fail(r, "the test message stays in the spool; xmpprelayctl status says what is wrong");
+    if (r != 0)
+        return r;
+    delivered = json_as_bool(json_get(answer, "delivered"), false);
+    delay = json_as_number(json_get(answer, "delay"), 0);
+    if (ctl->as_json) {
+        r = print_json(answer);
+        return r != 0 ? r : delivered ? 0 : EX_TEMPFAIL;
+    }
+    if (!delivered)
+        return fail(EX_TEMPFAIL, "the test was not delivered: %s",
+                    json_as_string(json_get(answer, "reason"), "no reason was given"));
+    printf("%s: delivered after %s\n", argument,
+           duration_human((usec_t)(delay * (double)USEC_PER_SEC), buffer));
+    return 0;
+}
+
+typedef enum Argument {
+    ARGUMENT_NONE,
+    ARGUMENT_OPTIONAL,
+    ARGUMENT_REQUIRED,
+} Argument;
+
+static const struct Command {
+    const char *name;
+    Argument argument;
+    int (*run)(const Ctl *ctl, const char *argument);
+} commands[] = {
+    { "status", ARGUMENT_NONE, do_status },   { "queue", ARGUMENT_NONE, do_queue },
+    { "history", ARGUMENT_NONE, do_history }, { "show", ARGUMENT_REQUIRED, do_show },
+    { "retry", ARGUMENT_REQUIRED, do_retry }, { "drop", ARGUMENT_REQUIRED, do_drop },
+    { "pause", ARGUMENT_OPTIONAL, do_pause }, { "resume", ARGUMENT_OPTIONAL, do_resume },
+    { "test", ARGUMENT_REQUIRED, do_test },
+};
+
+static int run(Ctl *ctl, const char *name, char **arguments, int n)
+{
+    int r;
+
+    for (size_t i = 0; i < ELEMENTSOF(commands); i++) {
+        const struct Command *command = &commands[i];
+
+        if (!streq(command->name, name))
+            continue;
+        if (n < (command->argument == ARGUMENT_REQUIRED) ||
+            n > (command->argument != ARGUMENT_NONE))
+            return fail(EX_USAGE, "%s takes %s; see xmpprelayctl --help", name,
+                        command->argument == ARGUMENT_NONE       ? "no argument"
+                        : command->argument == ARGUMENT_OPTIONAL ? "at most one argument"
+                                                                 : "exactly one argument");
+        r = ctl_connect(ctl);
+        return r != 0 ? r : command->run(ctl, n > 0 ? arguments[0] : NULL);
+    }
+    return fail(EX_USAGE, "there is no command \"%s\"; see xmpprelayctl --help", name);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "failed", no_argument, NULL, 'f' },
+        { "json", no_argument, NULL, 'j' },
+        { "timeout", required_argument, NULL, 'T' },
+        { "socket", required_argument, NULL, 's' },
+        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },
+        {},
+    };
+    Ctl ctl = { .path = CONTROL_PATH, .timeout_usec = 30 * USEC_PER_SEC, .fd = -1 };
+    int option, status;
+
+    while ((option = getopt_long(argc, argv, "fjT:s:hV", options, NULL)) >= 0)
+        switch (option) {
+        case 'f':
+            ctl.failed = true;
+            break;
+        case 'j':
+            ctl.as_json = true;
+            break;
+        case 'T':
+            if (duration_parse(optarg, &ctl.timeout_usec) < 0 || ctl.timeout_usec == 0)
+                return fail(EX_USAGE,
+                            "\"%s\" is no duration; write a whole number and a unit (ms s m h d), "
+                            "such as \"30s\"",
+                            optarg);
+            break;
+        case 's':
+            ctl.path = optarg;
+            break;
+        case 'h':
+            fputs(usage_text, stdout);
+            return 0;
+        case 'V':
+            puts("xmpprelayctl " PROJECT_VERSION);
+            return 0;
+        default:
+            fputs("Try: xmpprelayctl --help\n", stderr);
+            return EX_USAGE;
+        }
+    if (optind == argc) {
+        fputs(usage_text, stderr);
+        return EX_USAGE;
+    }
+    status = run(&ctl, argv[optind], argv + optind + 1, argc - optind - 1);
+    close_fd(ctl.fd);
+    if (fflush(stdout) != 0 && status == 0)
+        status = fail(EX_IOERR, "can't write: %s", strerror(errno));
+    return status;
+}
