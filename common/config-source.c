@@ -116,7 +116,8 @@ static int take_string(Scan *scan, ScanFile *file)
 
     for (; at < file->end && *at != '"'; at++)
         if (*at == '\\' && at + 1 < file->end) {
-            if (file->end - at >= 4 && memcmp(at + 2, "00", 2) == 0 && (at[1] | 0x20) == 'x')
+            if (file->end - at >= 4 && memcmp(at + 2, "00", 2) == 0 &&
+                (at[1] == 'x' || at[1] == 'X'))
                 return fail(scan, scan->line, "a string can't hold \\x00");
             at++;
         }
@@ -143,13 +144,13 @@ static int take_number(Scan *scan, ScanFile *file)
 
     if (*at == '-' || *at == '+')
         at++;
-    hex = at == begin && end - at > 2 && at[0] == '0' && (at[1] | 0x20) == 'x';
+    hex = at == begin && end - at > 2 && at[0] == '0' && (at[1] == 'x' || at[1] == 'X');
     at = skip_digits(hex ? at + 2 : at, end, hex);
     if (!hex && at < end && *at == '.') {
         is_float = true;
         at = skip_digits(at + 1, end, false);
     }
-    if (!hex && at < end && (*at | 0x20) == 'e') {
+    if (!hex && at < end && (*at == 'e' || *at == 'E')) {
         is_float = true;
         at++;
         if (at < end && (*at == '-' || *at == '+'))

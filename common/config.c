@@ -262,7 +262,7 @@ const ConfigNode *config_node_get(const ConfigNode *group, const char *name)
 unsigned config_node_line(const ConfigNode *node)
 {
     const ConfigFile *file =
-        (const ConfigFile *)((const char *)setting(node)->config - offsetof(ConfigFile, config));
+        (const void *)((const char *)setting(node)->config - offsetof(ConfigFile, config));
     const char *path;
     unsigned line;
 

@@ -265,14 +265,17 @@ static void log_write(int level, const LogField *fields, size_t n_fields, const 
 void log_init(const char *ident)
 {
     const char *stream = getenv("JOURNAL_STREAM");
-    unsigned long long device, inode;
+    char expected[64];
     struct stat status;
 
     log_ident = ident;
+    log_to_journal = false;
+    if (!stream || fstat(STDERR_FILENO, &status) < 0)
+        return;
     /* It is inherited by all that a service starts: only the same file is the journal's. */
-    log_to_journal = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
-                     fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device &&
-                     status.st_ino == inode;
+    snprintf(expected, sizeof(expected), "%ju:%ju", (uintmax_t)status.st_dev,
+             (uintmax_t)status.st_ino);
+    log_to_journal = streq(stream, expected);
 }
 
 void log_set_level(int level)

@@ -379,6 +379,48 @@ static void settings_unused_account_is_a_warning(void **state)
                         "warning: x.conf:2: accounts[1]: no destination uses \"spare\"\n");
 }
 
+static void replace(char *text, size_t size, const char *what, const char *with)
+{
+    char *at = strstr(text, what), rest[8192];
+
+    assert_non_null(at);
+    snprintf(rest, sizeof(rest), "%s", at + strlen(what));
+    snprintf(at, size - (size_t)(at - text), "%s%s", with, rest);
+}
+
+static void settings_installed_example_asks_for_three_things(void **state)
+{
+    char text[8192] = "";
+    FILE *stream = fopen(SOURCE_ROOT "/packaging/xmpprelay.conf", "re");
+
+    assert_non_null(stream);
+    assert_true(fread(text, 1, sizeof(text) - 512, stream) > 0);
+    fclose(stream);
+    replace(text, sizeof(text), "password_file = \"/etc/xmpprelay", "password_file = \"$DIR/none");
+    assert_string_equal(load(*state, text),
+                        "x.conf:12: accounts[0]: \"jid\" is missing\n"
+                        "x.conf:25: accounts[0].password_file: $DIR/none/password: No such file or "
+                        "directory\n"
+                        "x.conf:39: destinations[0]: \"room\" is missing, or \"contact\" in its "
+                        "place\n");
+
+    replace(text, sizeof(text), "#   jid =", "jid =");
+    replace(text, sizeof(text), "$DIR/none", "$DIR");
+    replace(text, sizeof(text), "#   room =", "room =");
+    assert_string_equal(load(*state, text), "");
+
+    /* What else it shows may be taken as it stands. */
+    replace(text, sizeof(text), "#   host =", "host =");
+    replace(text, sizeof(text), "#   port =", "port =");
+    replace(text, sizeof(text), "#   tls =", "tls =");
+    replace(text, sizeof(text), "#   nick =", "nick =");
+    replace(text, sizeof(text), "# , {", ", {");
+    replace(text, sizeof(text), "#socket:", "socket:");
+    replace(text, sizeof(text), "#control:", "control:");
+    replace(text, sizeof(text), "#spool:", "spool:");
+    assert_string_equal(load(*state, text), "");
+}
+
 static void settings_file_that_is_none_is_told(void **state)
 {
     Fixture *fixture = *state;
@@ -412,6 +454,7 @@ int main(void)
         test(settings_credential_is_checked_where_it_can_be),
         test(settings_bounds_and_paths_are_checked),
         test(settings_unused_account_is_a_warning),
+        test(settings_installed_example_asks_for_three_things),
         test(settings_file_that_is_none_is_told),
     };
 
