@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The XML of the stanzas that a session sends. Every string is escaped here; it must be clean
+ * (text.h), or the server ends the stream.
+ *
+ * Each function returns the stanza's text with its length in *ret_size, for the caller to free,
+ * or NULL for want of memory.
+ */
+
+#include "common/util.h"
+
+/* A message with an id that is its origin-id too (XEP-0359), and with a delay stamp of the day
+ * it is about (XEP-0203) by `from`, where delay_usec isn't 0. */
+char *stanza_post(const char *from, const char *to, bool groupchat, const char *id,
+                  const char *body, usec_t delay_usec, size_t *ret_size);
+
+/* Presence that enters a room (XEP-0045, 7.2), asking for its history since `since_usec`
+ * (CLOCK_REALTIME), or for none of it (USEC_INFINITY). */
+char *stanza_join(const char *occupant, usec_t since_usec, size_t *ret_size);
+char *stanza_leave(const char *occupant, size_t *ret_size);
+
+/* XEP-0199. */
+char *stanza_ping(const char *to, const char *id, size_t *ret_size);
+
+/* XEP-0045, 10.1.2: an instant room, as the server makes them. */
+char *stanza_default_configuration(const char *room, const char *id, size_t *ret_size);
+
+/* The answer to a request: a result, or service-unavailable. NULL `to`: the server. */
+char *stanza_answer(const char *to, const char *id, bool is_result, size_t *ret_size);
