@@ -128,7 +128,7 @@ postlog    unix-dgram n - n -   1  postlogd
         """By sendmail(1), as cron does it; gives what the command gave."""
         return subprocess.run(
             ["/usr/sbin/sendmail", "-C", str(self.config), "-f", sender, "-oi", *to],
-            input=to_bytes(mail), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+            input=to_bytes(mail).replace(b"\r\n", b"\n"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
             user=user, check=False)
 
     def delivered(self, containing=b""):
@@ -179,7 +179,8 @@ def session_send(session, mail, sender="root@client.mail.test", to=("ops@mail.te
             session.rset()
             return code, text.decode()
     try:
-        code, text = session.data(to_bytes(mail))
+        wire = to_bytes(mail).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        code, text = session.data(wire)
     except smtplib.SMTPDataError as refused:
         code, text = refused.smtp_code, refused.smtp_error
         session.rset()

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""The other mail server: Sendmail speaks the milter protocol in its own manner."""
+
+from pathlib import Path
+
+import pytest
+
+from support import mails
+from support.postfix import session_send
+from support.sendmail import Sendmail, Unavailable, unpack
+
+
+@pytest.fixture(scope="module")
+def sendmail(place, request):
+    build = Path(request.config.getoption("--build"))
+    try:
+        server = Sendmail(place, unpack(build / "sendmail"), place / "milter" / "milter.sock")
+        server.start()
+    except Unavailable as reason:
+        pytest.skip(f"no Sendmail to be had: {reason}")
+    yield server
+    server.process.kill()
+
+
+def test_alert_through_sendmail_is_said_and_delivered(running, sendmail):
+    code, text = sendmail.send(mails.plain("ALERT through Sendmail"))
+
+    assert code == 250, text
+    assert "99 %" in running.reader.wait_message("ALERT through Sendmail")["body"]
+    sendmail.wait_delivered(b"ALERT through Sendmail")
+
+
+def test_two_mails_in_one_session_of_sendmail(running, sendmail):
+    with sendmail.session() as session:
+        for subject in ("ALERT one by Sendmail", "no matter", "ALERT two by Sendmail"):
+            assert session_send(session, mails.plain(subject))[0] == 250
+
+    running.reader.wait_message("ALERT one by Sendmail")
+    running.reader.wait_message("ALERT two by Sendmail")
+    sendmail.wait_delivered(b"no matter")
+    assert len(running.reader.messages()) == 2
+
+
+@pytest.mark.parametrize("verdict, expected, delivered", [
+    ("accept", 250, True), ("discard", 250, False), ("reject", 5, False), ("tempfail", 4, False),
+    ("quarantine", 250, False)])
+def test_verdict_in_sendmail(bridge, sendmail, verdict, expected, delivered):
+    bridge.milterd.rules = f"""
+      {{ name = "it"; match: {{ subject: {{ glob = "*ALERT*"; }}; }}; to = [ "ops" ];
+        verdict = "{verdict}"; }}"""
+    bridge.start()
+    subject = f"ALERT for Sendmail to {verdict}"
+    code, text = sendmail.send(mails.plain(subject))
+
+    assert code == expected or code // 100 == expected, (code, text)
+    bridge.reader.wait_message(subject)
+    if delivered:
+        sendmail.wait_delivered(subject.encode())
+    else:
+        sendmail.send(mails.plain(f"letter behind {verdict}"))
+        sendmail.wait_delivered(f"letter behind {verdict}".encode())
+        assert not sendmail.delivered(subject.encode())
+
+
+def test_mail_waits_with_its_sender_while_the_relay_is_stopped_by_sendmail(running, sendmail):
+    running.relay.stop()
+    mail = mails.plain("ALERT Sendmail's client keeps")
+    code, text = sendmail.send(mail)
+    assert code // 100 == 4, text
+
+    running.relay.start()
+    assert sendmail.send(mail)[0] == 250
+    running.reader.wait_message("Sendmail's client keeps")
+    assert len(running.reader.archive()) == 1
