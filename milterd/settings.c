@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * The tables of milterd.conf, and the checks that span several keys.
+ *
+ * A Settings is made once for each load and never changed afterwards: workers inherit it over
+ * fork() and read it from many threads.
+ */
+
+#include "milterd/settings.h"
+
+#include <sched.h>
+#include <stdio.h>
+
+#include "milterd/listener.h"
+
+static const char *const on_failure_names[] = {
+    [ON_FAILURE_TEMPFAIL] = "tempfail",
+    [ON_FAILURE_ACCEPT] = "accept",
+    NULL,
+};
+
+static const ConfigKey relay_keys[] = {
+    { "socket", CONFIG_PATH, offsetof(RelaySettings, socket),
+      .fallback = "\"/run/xmpprelay/relay.sock\"" },
+    /* Postfix waits 300 s for the verdict on a message, other MTAs no less. */
+    { "timeout", CONFIG_DURATION, offsetof(RelaySettings, timeout_usec), .fallback = "\"5s\"",
+      .min = 10 * USEC_PER_MSEC, .max = 240 * USEC_PER_SEC },
+    { "on_failure", CONFIG_CHOICE, offsetof(RelaySettings, on_failure), .fallback = "\"tempfail\"",
+      .choices = on_failure_names },
+    {},
+};
+
+const ConfigKey settings_keys[] = {
+    { "listen", CONFIG_STRINGS, offsetof(Settings, listen),
+      .fallback = "\"unix:/run/milterd/milter.sock\"" },
+    { "listen_mode", CONFIG_MODE, offsetof(Settings, listen_mode), .fallback = "\"0660\"" },
+    { "listen_group", CONFIG_STRING, offsetof(Settings, listen_group), .fallback = "\"\"" },
+    { "workers", CONFIG_INT, offsetof(Settings, workers), .fallback = "0", .min = 0,
+      .max = SETTINGS_WORKERS_MAX },
+    { "drain_timeout", CONFIG_DURATION, offsetof(Settings, drain_timeout_usec),
+      .fallback = "\"30s\"", .min = 0, .max = 3600 * USEC_PER_SEC },
+    /* Between two steps of one message Postfix may be silent for its content timeout, 300 s. */
+    { "idle_timeout", CONFIG_DURATION, offsetof(Settings, idle_timeout_usec), .fallback = "\"10m\"",
+      .min = 301 * USEC_PER_SEC, .max = 24 * 3600 * USEC_PER_SEC },
+    { "max_message", CONFIG_SIZE, offsetof(Settings, max_message), .fallback = "\"1M\"",
+      .min = 1024, .max = 64 * 1024 * 1024 },
+    { "relay", CONFIG_GROUP, offsetof(Settings, relay), .keys = relay_keys },
+    { "rules", CONFIG_LIST, offsetof(Settings, rules), .keys = rule_keys, .item_size = sizeof(Rule),
+      .item_free = rule_free },
+    {},
+};
+
+static const ConfigNode *listen_node(const ConfigFile *file, const Settings *settings, size_t index)
+{
+    char path[32];
+    const ConfigNode *node = NULL;
+
+    snprintf(path, sizeof(path), "listen.[%zu]", index);
+    if (settings->listen.n > 1)
+        node = config_find(file, path);
+    return node ? node : config_find(file, "listen");
+}
+
+static void check_listen(const Settings *settings, ConfigFile *file)
+{
+    const ConfigStrings *listen = &settings->listen;
+
+    if (listen->n == 0)
+        config_error(file, config_find(file, "listen"),
+                     "listen is empty, at least one address is needed");
+    if (listen->n > SETTINGS_LISTEN_MAX)
+        config_error(file, config_find(file, "listen"), "listen has %zu addresses, at most %d",
+                     listen->n, SETTINGS_LISTEN_MAX);
+
+    for (size_t i = 0; i < listen->n; i++) {
+        ListenAddress address;
+        char reason[LISTENER_REASON_MAX];
+
+        if (listen_address_parse(listen->items[i], &address, reason) < 0)
+            config_error(file, listen_node(file, settings, i), "listen: %s", reason);
+        for (size_t k = 0; k < i; k++)
+            if (streq(listen->items[i], listen->items[k])) {
+                config_error(file, listen_node(file, settings, i),
+                             "listen has \"%s\" twice, each address may stand there once",
+                             listen->items[i]);
+                break;
+            }
+    }
+}
+
+static void check_rules(const Settings *settings, ConfigFile *file)
+{
+    const RuleSet *rules = &settings->rules;
+
+    if (rules->n == 0)
+        config_warning(file, config_find(file, "rules"),
+                       "there are no rules, so no mail becomes an alert");
+    if (rules->n > RULES_MAX)
+        config_error(file, config_find(file, "rules"), "there are %zu rules, at most %d", rules->n,
+                     RULES_MAX);
+}
+
+int settings_load(const char *path, Settings **ret_settings, ConfigFile **ret_file)
+{
+    _cleanup_(settings_freep) Settings *settings = NULL;
+    ConfigFile *file = NULL;
+    int r;
+
+    settings = calloc(1, sizeof(*settings));
+    if (!settings)
+        return -ENOMEM;
+
+    r = config_load(path, settings_keys, settings, &file);
+    if (r == -ENOMEM)
+        return r;
+    if (r == 0) {
+        check_listen(settings, file);
+        check_rules(settings, file);
+        if (config_n_errors(file) > 0)
+            r = -EINVAL;
+    }
+
+    *ret_file = file;
+    if (r == 0)
+        *ret_settings = steal_ptr(settings);
+    return r;
+}
+
+Settings *settings_free(Settings *settings)
+{
+    if (settings) {
+        config_target_done(settings_keys, settings);
+        free(settings);
+    }
+    return NULL;
+}
+
+size_t settings_n_workers(const Settings *settings)
+{
+    cpu_set_t cpus;
+    int n;
+
+    if (settings->workers > 0)
+        return (size_t)settings->workers;
+
+    /* More CPUs than the set has room for make the call fail; there is work for none of them. */
+    if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
+        return 1;
+    n = CPU_COUNT(&cpus);
+    return (size_t)MIN(MAX(n, 1), SETTINGS_WORKERS_MAX);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * milterd.conf as structs: what milterd.conf(5) describes.
+ */
+
+#include "common/config.h"
+#include "milterd/rules.h"
+
+#include <sys/types.h>
+
+#define SETTINGS_WORKERS_MAX 256
+#define SETTINGS_LISTEN_MAX 16
+
+/* What happens to a mail whose alert the relay did not take. */
+typedef enum OnFailure {
+    ON_FAILURE_TEMPFAIL,
+    ON_FAILURE_ACCEPT,
+} OnFailure;
+
+typedef struct RelaySettings {
+    char *socket;
+    usec_t timeout_usec; /* for the receipt */
+    int on_failure;      /* OnFailure */
+} RelaySettings;
+
+typedef struct Settings {
+    ConfigStrings listen;
+    mode_t listen_mode;
+    char *listen_group;
+    int64_t workers; /* processes for each listener; 0: one for each CPU */
+    usec_t drain_timeout_usec;
+    usec_t idle_timeout_usec;
+    uint64_t max_message; /* bytes of a body that are kept */
+    RelaySettings relay;
+    RuleSet rules;
+} Settings;
+
+extern const ConfigKey settings_keys[];
+
+/* Reads and checks the file. 0; -EINVAL when it has errors, which are in *ret_file;
+ * -ENOMEM. *ret_file is set but for -ENOMEM, *ret_settings only with 0. */
+int settings_load(const char *path, Settings **ret_settings, ConfigFile **ret_file);
+
+Settings *settings_free(Settings *settings);
+DEFINE_CLEANUP(Settings *, settings_free)
+
+/* How many processes serve each listener: `workers`, or the number of CPUs we may run on. */
+size_t settings_n_workers(const Settings *settings);
