@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Callbacks of libmilter over one Session for each connection.
+ *
+ * Callbacks of one connection come one after another but on any thread, so all state is in the
+ * Session, which libmilter keeps for us. It is made when the MTA negotiates (or, where an MTA
+ * reuses the connection for another client, when that one connects) and freed at close. The part
+ * for one message is cleared when a message begins, and after each final verdict, abort and close.
+ *
+ * A step that was negotiated as "no reply" must not be answered, whatever happens in it: what it
+ * has to say waits in the Session for the next step that is answered, at the latest the end of
+ * message. So a step is only negotiated that way where no rule set can drop a mail.
+ */
+
+#include "milterd/filter.h"
+
+#include <arpa/inet.h>
+#include <libmilter/mfapi.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/un.h>
+#include <syslog.h>
+
+#include "common/log.h"
+
+#include "milterd/handover.h"
+
+/* libmilter's own sweep for silent connections walks off its list when it closes the last one;
+ * silence is the worker's business (connections.h), so let it never find any. In seconds, and
+ * small enough for its milliseconds in an int. */
+#define NEVER_SECONDS 2000000
+
+#define BACKLOG 512
+
+typedef struct Session {
+    Mail mail;
+    RuleState rules;
+    MailStage next_stage; /* the first at which the rules were not asked yet */
+    bool out;             /* no rule can match this message */
+    bool shortage;        /* memory gave out: nothing is known for sure about this message */
+    bool can_skip;        /* the MTA knows SMFIS_SKIP */
+} Session;
+
+/* libmilter has no place for what belongs to all connections; set once, before any thread. */
+static const Filter *filter;
+
+static unsigned long no_reply; /* the SMFIP_NR_ bits of steps that are not answered */
+static unsigned long no_step;  /* the SMFIP_NO bits of steps that are not sent */
+
+static unsigned long choose_no_reply(const Filter *self)
+{
+    const RuleSet *rules = &self->settings->rules;
+    unsigned long bits = SMFIP_NR_HDR | SMFIP_NR_RCPT;
+
+    /* Over TCP the MTA's small unanswered writes wait for delayed acknowledgements. */
+    if (!self->local)
+        return 0;
+
+    if (rules->n > 0 && !rules_decide_at(rules, MAIL_STAGE_CONNECT))
+        bits |= SMFIP_NR_CONN;
+    if (!rules_decide_at(rules, MAIL_STAGE_MAIL))
+        bits |= SMFIP_NR_MAIL;
+    if (!rules_decide_at(rules, MAIL_STAGE_HEADERS))
+        bits |= SMFIP_NR_EOH;
+    return bits;
+}
+
+static unsigned long choose_no_step(const Filter *self)
+{
+    unsigned long bits = SMFIP_NOHELO | SMFIP_NOUNKNOWN;
+
+    /* Without DATA the recipients are looked at together with the headers. */
+    if (!rules_decide_at(&self->settings->rules, MAIL_STAGE_DATA))
+        bits |= SMFIP_NODATA;
+    return bits;
+}
+
+static bool needs_quarantine(const RuleSet *rules)
+{
+    for (size_t i = 0; i < rules->n; i++)
+        if (((const Rule *)rules->items[i])->verdict == VERDICT_QUARANTINE)
+            return true;
+    return false;
+}
+
+/* libmilter declares its strings without const; it changes none. */
+static char *unconst(const char *text)
+{
+    return (char *)text;
+}
+
+/* The answer to a step, or none where none was negotiated. */
+static sfsistat answer(unsigned long no_reply_bit, sfsistat status)
+{
+    return (no_reply & no_reply_bit) ? SMFIS_NOREPLY : status;
+}
+
+static void message_begin(Session *session)
+{
+    mail_reset(&session->mail);
+    rules_begin(&session->rules, &filter->settings->rules);
+    session->next_stage = MAIL_STAGE_CONNECT;
+    session->out = filter->settings->rules.n == 0;
+    session->shortage = false;
+}
+
+static sfsistat message_end(Session *session, sfsistat status)
+{
+    message_begin(session);
+    return status;
+}
+
+static Session *session_new(SMFICTX *context)
+{
+    Session *session = calloc(1, sizeof(*session));
+
+    if (session && smfi_setpriv(context, session) != MI_SUCCESS) {
+        free(session);
+        session = NULL;
+    }
+    if (!session) {
+        log_error("out of memory for a connection, its mail is put off");
+        return NULL;
+    }
+    message_begin(session);
+    return session;
+}
+
+static void note_shortage(Session *session)
+{
+    if (!session->shortage)
+        log_error("out of memory for a message, it is put off");
+    session->shortage = true;
+}
+
+/* Asks the rules at each stage up to `stage` that they were not asked at yet, and answers. */
+static sfsistat look(Session *session, MailStage stage, unsigned long no_reply_bit)
+{
+    for (; !session->out && session->next_stage <= stage; session->next_stage++)
+        session->out = !rules_look(&session->rules, &session->mail, session->next_stage);
+
+    if (no_reply & no_reply_bit)
+        return SMFIS_NOREPLY;
+    if (session->shortage)
+        return message_end(session, SMFIS_TEMPFAIL);
+    if (session->out)
+        return message_end(session, SMFIS_ACCEPT);
+    return SMFIS_CONTINUE;
+}
+
+static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned long steps,
+                             unsigned long unused_2, unsigned long unused_3,
+                             unsigned long *ret_actions, unsigned long *ret_steps,
+                             unsigned long *ret_2, unsigned long *ret_3)
+{
+    Session *session = session_new(context);
+
+    if (!session)
+        return SMFIS_REJECT; /* of the negotiation: the MTA does what it does without us */
+
+    session->can_skip = (steps & SMFIP_SKIP) != 0;
+    if (actions & SMFIF_SETSYMLIST)
+        smfi_setsymlist(context, SMFIM_EOM, unconst("i"));
+
+    *ret_actions = 0;
+    if (needs_quarantine(&filter->settings->rules))
+        *ret_actions |= actions & SMFIF_QUARANTINE;
+    *ret_steps = (no_step & steps) | no_reply | (steps & SMFIP_SKIP);
+    *ret_2 = 0;
+    *ret_3 = 0;
+    return SMFIS_CONTINUE;
+}
+
+static int set_client(Mail *mail, const char *name, const struct sockaddr *address)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+
+    if (address && address->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)address;
+
+        inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
+    } else if (address && address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const void *)address;
+
+        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+            inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], text, sizeof(text));
+        else
+            inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
+    }
+    return mail_set_client(mail, text[0] != '\0' ? text : NULL, name);
+}
+
+static sfsistat on_connect(SMFICTX *context, char *name, struct sockaddr *address)
+{
+    Session *session = smfi_getpriv(context);
+
+    if (!session)
+        session = session_new(context);
+    if (!session)
+        return answer(SMFIP_NR_CONN, SMFIS_TEMPFAIL);
+
+    message_begin(session);
+    if (set_client(&session->mail, name, address) < 0) {
+        /* Without the client's address rules might match that should not: no session at all. */
+        mail_done(&session->mail);
+        free(session);
+        smfi_setpriv(context, NULL);
+        log_error("out of memory for a connection, its mail is put off");
+        return answer(SMFIP_NR_CONN, SMFIS_TEMPFAIL);
+    }
+    return look(session, MAIL_STAGE_CONNECT, SMFIP_NR_CONN);
+}
+
+static sfsistat on_mail(SMFICTX *context, char **arguments)
+{
+    Session *session = smfi_getpriv(context);
+
+    if (!session)
+        return answer(SMFIP_NR_MAIL, SMFIS_TEMPFAIL);
+
+    message_begin(session);
+    if (mail_set_envelope_from(&session->mail, arguments[0] ? arguments[0] : "") < 0)
+        note_shortage(session);
+    return look(session, MAIL_STAGE_MAIL, SMFIP_NR_MAIL);
+}
+
+static sfsistat on_rcpt(SMFICTX *context, char **arguments)
+{
+    Session *session = smfi_getpriv(context);
+
+    if (!session)
+        return answer(SMFIP_NR_RCPT, SMFIS_TEMPFAIL);
+
+    if (!session->out && arguments[0] && mail_add_rcpt(&session->mail, arguments[0]) < 0)
+        note_shortage(session);
+    /* A shortage is told at a later step: here it would put off this recipient alone. */
+    return answer(SMFIP_NR_RCPT, SMFIS_CONTINUE);
+}
+
+static sfsistat on_data(SMFICTX *context)
+{
+    Session *session = smfi_getpriv(context);
+
+    if (!session)
+        return SMFIS_TEMPFAIL;
+    return look(session, MAIL_STAGE_DATA, 0);
+}
+
+static sfsistat on_header(SMFICTX *context, char *name, char *value)
+{
+    Session *session = smfi_getpriv(context);
+
+    if (!session)
+        return answer(SMFIP_NR_HDR, SMFIS_TEMPFAIL);
+
+    if (!session->out && !session->shortage && mail_add_header(&session->mail, name, value) < 0)
+        note_shortage(session);
+    return answer(SMFIP_NR_HDR, SMFIS_CONTINUE);
+}
+
+static sfsistat on_end_of_headers(SMFICTX *context)
+{
+    Session *session = smfi_getpriv(context);
+
+    if (!session)
+        return answer(SMFIP_NR_EOH, SMFIS_TEMPFAIL);
+    return look(session, MAIL_STAGE_HEADERS, SMFIP_NR_EOH);
+}
+
+static sfsistat on_body(SMFICTX *context, unsigned char *chunk, size_t size)
+{
+    Session *session = smfi_getpriv(context);
+    uint64_t max = filter->settings->max_message;
+
+    if (!session)
+        return SMFIS_TEMPFAIL;
+    if (session->out)
+        return message_end(session, SMFIS_ACCEPT);
+
+    if (!session->shortage && mail_add_body(&session->mail, chunk, size, max) < 0)
+        note_shortage(session);
+    if (session->shortage)
+        return message_end(session, SMFIS_TEMPFAIL);
+    /* Only what comes after the limit tells that there is more than the limit. */
+    if (session->can_skip && session->mail.body_total > max)
+        return SMFIS_SKIP;
+    return SMFIS_CONTINUE;
+}
+
+static sfsistat reply(SMFICTX *context, const char *code, const char *status, const char *text,
+                      sfsistat verdict)
+{
+    /* Where this fails for want of memory the MTA makes up a reply that fits. */
+    smfi_setreply(context, unconst(code), unconst(status), unconst(text));
+    return verdict;
+}
+
+static sfsistat give_verdict(SMFICTX *context, const Rule *rule, HandoverResult result)
+{
+    switch (result) {
+    case HANDOVER_TAKEN:
+        break;
+    case HANDOVER_PASS:
+        return SMFIS_CONTINUE;
+    case HANDOVER_DEFER:
+        return reply(context, "451", "4.7.1", "alert relay is not available, try again later",
+                     SMFIS_TEMPFAIL);
+    }
+
+    switch ((Verdict)rule->verdict) {
+    case VERDICT_CONTINUE:
+        return SMFIS_CONTINUE;
+    case VERDICT_ACCEPT:
+        return SMFIS_ACCEPT;
+    case VERDICT_DISCARD:
+        return SMFIS_DISCARD;
+    case VERDICT_REJECT:
+        return reply(context, "550", "5.7.1", "message refused by policy", SMFIS_REJECT);
+    case VERDICT_TEMPFAIL:
+        return reply(context, "451", "4.7.1", "message put off by policy, try again later",
+                     SMFIS_TEMPFAIL);
+    case VERDICT_QUARANTINE:
+        if (smfi_quarantine(context, unconst("held by a rule of the mail filter")) == MI_SUCCESS)
+            return SMFIS_CONTINUE;
+        log_error("the MTA can't quarantine, the mail that rule \"%s\" would hold is put off",
+                  rule->name);
+        return SMFIS_TEMPFAIL;
+    }
+    return SMFIS_TEMPFAIL;
+}
+
+static sfsistat on_end_of_message(SMFICTX *context)
+{
+    Session *session = smfi_getpriv(context);
+    HandoverResult result;
+    const Rule *rule;
+    sfsistat status;
+
+    if (!session)
+        return SMFIS_TEMPFAIL;
+
+    status = look(session, MAIL_STAGE_MESSAGE, 0);
+    if (status != SMFIS_CONTINUE)
+        return status;
+    rule = rules_result(&session->rules);
+    if (!rule)
+        return message_end(session, SMFIS_ACCEPT);
+
+    if (mail_set_queue_id(&session->mail, smfi_getsymval(context, unconst("i"))) < 0 ||
+        handover(filter->settings, &session->mail, rule, &result) < 0) {
+        note_shortage(session);
+        return message_end(session, SMFIS_TEMPFAIL);
+    }
+    return message_end(session, give_verdict(context, rule, result));
+}
+
+static sfsistat on_abort(SMFICTX *context)
+{
+    Session *session = smfi_getpriv(context);
+
+    if (session)
+        message_begin(session);
+    return SMFIS_CONTINUE;
+}
+
+static sfsistat on_close(SMFICTX *context)
+{
+    Session *session = smfi_getpriv(context);
+
+    if (session) {
+        mail_done(&session->mail);
+        free(session);
+        smfi_setpriv(context, NULL);
+        filter->connection_closed(filter->userdata);
+    }
+    return SMFIS_CONTINUE;
+}
+
+int filter_open(const Filter *self)
+{
+    static char name[] = "milterd";
+    struct smfiDesc description = {
+        .xxfi_name = name,
+        .xxfi_version = SMFI_VERSION,
+        .xxfi_flags = SMFIF_QUARANTINE | SMFIF_SETSYMLIST,
+        .xxfi_connect = on_connect,
+        .xxfi_envfrom = on_mail,
+        .xxfi_envrcpt = on_rcpt,
+        .xxfi_header = on_header,
+        .xxfi_eoh = on_end_of_headers,
+        .xxfi_body = on_body,
+        .xxfi_eom = on_end_of_message,
+        .xxfi_abort = on_abort,
+        .xxfi_close = on_close,
+        .xxfi_data = on_data,
+        .xxfi_negotiate = on_negotiate,
+    };
+    char address[32];
+
+    filter = self;
+    no_reply = choose_no_reply(self);
+    no_step = choose_no_step(self);
+
+    /* libmilter's own complaints; beside us on standard error where nobody collects them. */
+    openlog(name, LOG_PID | (getenv("JOURNAL_STREAM") ? 0 : LOG_PERROR), LOG_MAIL);
+
+    snprintf(address, sizeof(address), "fd:%d", self->listen_fd);
+    if (smfi_register(description) != MI_SUCCESS || smfi_setconn(address) != MI_SUCCESS)
+        return -ENOMEM;
+    smfi_settimeout(NEVER_SECONDS);
+    smfi_setbacklog(BACKLOG);
+    if (smfi_opensocket(false) != MI_SUCCESS)
+        return -EIO;
+    return 0;
+}
+
+void filter_run(void)
+{
+    smfi_main();
+}

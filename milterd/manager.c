@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Events in, steps of the pool out: each event source notes what happened and calls step(), which
+ * does all that the pool says is due. A timer calls it when something is due later.
+ *
+ * The configuration that is in use belongs to the manager; workers have their own copy since
+ * their fork. A reload reads the new one, opens its listeners, and only when both worked begins a
+ * new generation in the pool; until its workers are ready those before serve on.
+ */
+
+#include "milterd/manager.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "common/child.h"
+#include "common/log.h"
+#include "common/units.h"
+
+#include "milterd/listener.h"
+#include "milterd/pool.h"
+#include "milterd/worker.h"
+
+typedef struct Manager Manager;
+
+/* What the manager holds for a child, from its fork to its end. */
+typedef struct Child {
+    Manager *manager;
+    pid_t pid;
+    sd_event_source *exit_source;
+    int report_fd; /* our end; closed with the source */
+    sd_event_source *report_source;
+    struct Child *next;
+} Child;
+
+struct Manager {
+    sd_event *event;
+    sd_event_source *timer;
+    const char *config_path;
+    Settings *settings;
+    Listeners listeners;
+    Pool pool;
+    Child *children;
+    bool reload_wanted;
+    bool reloading;      /* the service manager was told so */
+    bool announced;      /* and that we are ready, once */
+    const char *trouble; /* what went wrong in the last reload; NULL: nothing */
+};
+
+static usec_t now_here(void)
+{
+    return now_usec(CLOCK_MONOTONIC);
+}
+
+static uint32_t random_number(void)
+{
+    uint32_t number = 0;
+
+    /* Early in the boot there may be none yet; then all delays are full ones. */
+    if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
+        number = 0;
+    return number;
+}
+
+static void child_free(Child *child)
+{
+    Child **at = &child->manager->children;
+
+    while (*at != child)
+        at = &(*at)->next;
+    *at = child->next;
+
+    sd_event_source_disable_unref(child->report_source);
+    sd_event_source_disable_unref(child->exit_source);
+    close_fd(child->report_fd);
+    free(child);
+}
+
+static void step(Manager *manager);
+
+static void tell_service_manager(Manager *manager)
+{
+    size_t n_ready = pool_n_ready(&manager->pool);
+    size_t n_draining = pool_n_draining(&manager->pool);
+    char draining[64] = "";
+
+    if (n_draining > 0)
+        snprintf(draining, sizeof(draining), ", %zu draining", n_draining);
+    if (manager->pool.stopping) {
+        sd_notifyf(0, "STATUS=Stopping%s.", draining);
+        return;
+    }
+    sd_notifyf(0, "STATUS=%zu of %zu workers ready%s%s%s.", n_ready, manager->pool.n_slots,
+               draining, manager->trouble ? "; " : "", manager->trouble ? manager->trouble : "");
+
+    if (!pool_is_complete(&manager->pool) || (manager->announced && !manager->reloading))
+        return;
+    if (!manager->announced)
+        log_notice("ready with %zu worker%s", n_ready, n_ready == 1 ? "" : "s");
+    else if (!manager->trouble)
+        log_notice("reloaded, ready with %zu worker%s", n_ready, n_ready == 1 ? "" : "s");
+    sd_notify(0, "READY=1");
+    manager->announced = true;
+    manager->reloading = false;
+}
+
+/* What of a death is worth a line, and how urgent it is. */
+static void log_end(const PoolWorker *worker, int status)
+{
+    /* One that had not come so far as to take SIGUSR1 for a word has nothing to drain. */
+    bool clean = (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+                 (WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1);
+    char text[CHILD_STATUS_MAX], lived[UNITS_TEXT_MAX];
+
+    child_status(status, text);
+    duration_human(now_here() - worker->started_usec, lived);
+    if (worker->phase == POOL_DRAINING && clean)
+        log_debug("worker %d has drained", (int)worker->pid);
+    else if (worker->phase == POOL_DRAINING)
+        log_warning("worker %d %s while it drained", (int)worker->pid, text);
+    else if (worker->phase == POOL_KILLED)
+        log_debug("worker %d %s, by us", (int)worker->pid, text);
+    else
+        log_error("worker %d %s after %s%s; it is replaced", (int)worker->pid, text, lived,
+                  worker->served ? "" : ", before it had served a connection");
+}
+
+static int on_worker_exit(sd_event_source *source, const siginfo_t *info, void *userdata)
+{
+    Child *child = userdata;
+    Manager *manager = child->manager;
+    PoolWorker worker;
+    int status;
+
+    /* What waitpid() would have said. */
+    if (info->si_code == CLD_EXITED)
+        status = W_EXITCODE(info->si_status, 0);
+    else
+        status = W_EXITCODE(0, info->si_status) | (info->si_code == CLD_DUMPED ? WCOREFLAG : 0);
+
+    if (pool_ended(&manager->pool, child->pid, now_here(), random_number(), &worker))
+        log_end(&worker, status);
+    child_free(child);
+    step(manager);
+    return 0;
+}
+
+static int on_worker_report(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+    Child *child = userdata;
+    Manager *manager = child->manager;
+    char what[16];
+    ssize_t n;
+
+    n = read(fd, what, sizeof(what));
+    if (n <= 0) {
+        if (n == 0 || (errno != EAGAIN && errno != EINTR))
+            child->report_source = sd_event_source_disable_unref(source);
+        return 0;
+    }
+    for (ssize_t i = 0; i < n; i++) {
+        if (what[i] == WORKER_READY)
+            pool_ready(&manager->pool, child->pid);
+        else if (what[i] == WORKER_SERVED)
+            pool_served(&manager->pool, child->pid);
+    }
+    step(manager);
+    return 0;
+}
+
+/* The slots go round: each listener has as many workers as the others. */
+static const Listener *listener_of(const Manager *manager, size_t slot)
+{
+    return manager->listeners.items[slot % manager->listeners.n];
+}
+
+_Noreturn static void run_child(const Manager *manager, const Listener *listener, int report_fd)
+{
+    WorkerSpec spec = {
+        .settings = manager->settings,
+        .listen_fd = listener->fd,
+        .local = listener->address.family == AF_UNIX,
+        .report_fd = report_fd,
+    };
+
+    worker_run(&spec);
+}
+
+static int watch_child(Manager *manager, Child *child)
+{
+    int r;
+
+    r = sd_event_add_child(manager->event, &child->exit_source, child->pid, WEXITED, on_worker_exit,
+                           child);
+    if (r < 0)
+        return r;
+    r = sd_event_add_io(manager->event, &child->report_source, child->report_fd, EPOLLIN,
+                        on_worker_report, child);
+    if (r < 0)
+        return r;
+
+    /* What a worker said is heard before its end. */
+    return sd_event_source_set_priority(child->exit_source, SD_EVENT_PRIORITY_NORMAL + 1);
+}
+
+static int start_worker(Manager *manager, size_t slot)
+{
+    const Listener *listener = listener_of(manager, slot);
+    int report[2], r;
+    Child *child;
+
+    child = calloc(1, sizeof(*child));
+    if (!child)
+        return -ENOMEM;
+    if (pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0) {
+        r = -errno;
+        free(child);
+        return r;
+    }
+
+    child->pid = child_fork("milterd-worker", (int[]){ listener->fd, report[1] }, 2);
+    if (child->pid == 0)
+        run_child(manager, listener, report[1]);
+    close(report[1]);
+    if (child->pid < 0) {
+        r = child->pid;
+        close(report[0]);
+        free(child);
+        return r;
+    }
+
+    child->manager = manager;
+    child->report_fd = report[0];
+    child->next = manager->children;
+    manager->children = child;
+
+    r = watch_child(manager, child);
+    if (r == 0)
+        r = pool_started(&manager->pool, slot, child->pid, now_here());
+    if (r < 0) {
+        kill(child->pid, SIGKILL);
+        waitpid(child->pid, NULL, 0);
+        child_free(child);
+        return r;
+    }
+    log_debug("started worker %d on %s", (int)child->pid, listener->name);
+    return 0;
+}
+
+static void start_step(Manager *manager, size_t slot)
+{
+    int r = start_worker(manager, slot);
+
+    if (r < 0) {
+        log_error("cannot start a worker: %s; trying again later", strerrordesc_np(-r));
+        pool_start_failed(&manager->pool, now_here(), random_number());
+    }
+}
+
+static void kill_step(Manager *manager, const PoolStep *due)
+{
+    char timeout[UNITS_TEXT_MAX];
+
+    if (due->phase == POOL_STARTING)
+        log_error("worker %d did not get ready in %s, killing it", (int)due->pid,
+                  duration_human(POOL_START_USEC, timeout));
+    else
+        log_warning("worker %d still has open connections after drain_timeout (%s), killing it; "
+                    "their MTAs will try the mail again",
+                    (int)due->pid, duration_human(manager->pool.drain_usec, timeout));
+    kill(due->pid, SIGKILL);
+}
+
+static void set_timer(Manager *manager, usec_t at_usec)
+{
+    int r;
+
+    if (at_usec == USEC_INFINITY) {
+        sd_event_source_set_enabled(manager->timer, SD_EVENT_OFF);
+        return;
+    }
+    r = sd_event_source_set_time(manager->timer, at_usec);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(manager->timer, SD_EVENT_ONESHOT);
+    if (r < 0) {
+        log_error("cannot set a timer: %s; stopping", strerrordesc_np(-r));
+        sd_event_exit(manager->event, EX_OSERR);
+    }
+}
+
+static void kill_all(Manager *manager)
+{
+    for (Child *child = manager->children; child; child = child->next)
+        kill(child->pid, SIGKILL);
+}
+
+static void reload_now(Manager *manager);
+
+static void step(Manager *manager)
+{
+    for (;;) {
+        PoolStep due = pool_next(&manager->pool, now_here());
+
+        switch (due.action) {
+        case POOL_START:
+            start_step(manager, due.slot);
+            continue;
+        case POOL_DRAIN:
+            kill(due.pid, SIGUSR1);
+            continue;
+        case POOL_KILL:
+            kill_step(manager, &due);
+            continue;
+        case POOL_NOTHING:
+            if (manager->reload_wanted && pool_may_reload(&manager->pool)) {
+                reload_now(manager);
+                continue;
+            }
+            set_timer(manager, due.at_usec);
+            break;
+        case POOL_GIVE_UP:
+            log_error("no worker stays up, giving up");
+            sd_event_exit(manager->event, EX_SOFTWARE);
+            break;
+        case POOL_DONE:
+            log_notice("stopped");
+            sd_event_exit(manager->event, 0);
+            break;
+        }
+        break;
+    }
+    tell_service_manager(manager);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    step(userdata);
+    return 0;
+}
+
+static size_t n_slots(const Manager *manager)
+{
+    return settings_n_workers(manager->settings) * manager->listeners.n;
+}
+
+static void log_unused(const Manager *manager)
+{
+    size_t n = listeners_n_unused(&manager->listeners);
+
+    if (n > 0)
+        log_warning("the service manager handed us %zu socket%s that listen does not name, "
+                    "MTAs that connect there are not served",
+                    n, n == 1 ? "" : "s");
+}
+
+/* Says so in the log; the old configuration stays. */
+static int load_anew(const char *path, Settings **ret)
+{
+    _cleanup_(config_file_freep) ConfigFile *file = NULL;
+    Settings *settings = NULL;
+    int r;
+
+    r = settings_load(path, &settings, &file);
+    if (r == -ENOMEM) {
+        log_error("cannot reload %s: out of memory, keeping the old configuration", path);
+        return r;
+    }
+    for (size_t i = 0; i < config_n_warnings(file); i++)
+        log_warning("%s", config_warning_at(file, i));
+    for (size_t i = 0; i < config_n_errors(file); i++)
+        log_error("%s", config_error_at(file, i));
+    if (r < 0) {
+        log_error("%s has errors, keeping the old configuration", path);
+        return r;
+    }
+    *ret = settings;
+    return 0;
+}
+
+static int take_settings(Manager *manager)
+{
+    _cleanup_(settings_freep) Settings *settings = NULL;
+    char reason[LISTENER_REASON_MAX];
+    int r;
+
+    r = load_anew(manager->config_path, &settings);
+    if (r < 0)
+        return r;
+    r = listeners_update(&manager->listeners, &settings->listen, settings->listen_mode,
+                         settings->listen_group, reason);
+    if (r < 0) {
+        log_error("%s; keeping the old configuration", reason);
+        return r;
+    }
+
+    settings_free(manager->settings);
+    manager->settings = steal_ptr(settings);
+    log_unused(manager);
+    return 0;
+}
+
+static void reload_now(Manager *manager)
+{
+    manager->reload_wanted = false;
+    manager->reloading = true;
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)now_here());
+
+    if (take_settings(manager) < 0) {
+        manager->trouble = "the last reload failed, an older configuration is in use";
+        return;
+    }
+    manager->trouble = NULL;
+    pool_reload(&manager->pool, n_slots(manager), manager->settings->drain_timeout_usec);
+}
+
+static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+    Manager *manager = userdata;
+
+    if (manager->pool.stopping)
+        return 0;
+    if (!pool_may_reload(&manager->pool))
+        log_notice("reloading as soon as the workers of the last reload are in place");
+    manager->reload_wanted = true;
+    step(manager);
+    return 0;
+}
+
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info,
+                        void *userdata)
+{
+    Manager *manager = userdata;
+    char timeout[UNITS_TEXT_MAX];
+
+    if (manager->pool.stopping)
+        return 0;
+    log_notice("draining, for at most %s",
+               duration_human(manager->settings->drain_timeout_usec, timeout));
+    sd_notify(0, "STOPPING=1");
+    listeners_close(&manager->listeners);
+    pool_stop(&manager->pool);
+    step(manager);
+    return 0;
+}
+
+static int on_interrupt(sd_event_source *source, const struct signalfd_siginfo *info,
+                        void *userdata)
+{
+    Manager *manager = userdata;
+
+    log_notice("stopping at once, open connections are cut");
+    sd_notify(0, "STOPPING=1");
+    sd_event_exit(manager->event, 0);
+    return 0;
+}
+
+static int set_up_events(Manager *manager)
+{
+    sigset_t blocked;
+    int r;
+
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGHUP);
+    sigaddset(&blocked, SIGTERM);
+    sigaddset(&blocked, SIGINT);
+    sigaddset(&blocked, SIGCHLD);
+    if (sigprocmask(SIG_BLOCK, &blocked, NULL) < 0)
+        return -errno;
+    signal(SIGPIPE, SIG_IGN);
+
+    r = sd_event_new(&manager->event);
+    if (r >= 0)
+        r = sd_event_set_watchdog(manager->event, true);
+    if (r >= 0)
+        r = sd_event_add_signal(manager->event, NULL, SIGHUP, on_hangup, manager);
+    if (r >= 0)
+        r = sd_event_add_signal(manager->event, NULL, SIGTERM, on_terminate, manager);
+    if (r >= 0)
+        r = sd_event_add_signal(manager->event, NULL, SIGINT, on_interrupt, manager);
+    if (r >= 0)
+        r = sd_event_add_time(manager->event, &manager->timer, CLOCK_MONOTONIC, UINT64_MAX,
+                              10 * USEC_PER_MSEC, on_timer, manager);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(manager->timer, SD_EVENT_OFF);
+    return r < 0 ? r : 0;
+}
+
+static int set_up(Manager *manager)
+{
+    char reason[LISTENER_REASON_MAX];
+    int r;
+
+    r = set_up_events(manager);
+    if (r < 0) {
+        log_error("cannot set up events: %s", strerrordesc_np(-r));
+        return EX_OSERR;
+    }
+    r = listeners_take_handed(&manager->listeners);
+    if (r < 0) {
+        log_error("cannot take sockets from the service manager: %s", strerrordesc_np(-r));
+        return EX_OSERR;
+    }
+    r = listeners_update(&manager->listeners, &manager->settings->listen,
+                         manager->settings->listen_mode, manager->settings->listen_group, reason);
+    if (r < 0) {
+        log_error("%s", reason);
+        return EX_UNAVAILABLE;
+    }
+    log_unused(manager);
+    pool_init(&manager->pool, n_slots(manager), manager->settings->drain_timeout_usec);
+    return 0;
+}
+
+static void manager_done(Manager *manager)
+{
+    kill_all(manager);
+    while (manager->children) {
+        waitpid(manager->children->pid, NULL, 0);
+        child_free(manager->children);
+    }
+    listeners_done(&manager->listeners);
+    pool_done(&manager->pool);
+    sd_event_source_unref(manager->timer);
+    sd_event_unref(manager->event);
+    settings_free(manager->settings);
+}
+
+int manager_run(const char *config_path, Settings *settings)
+{
+    Manager manager = { .config_path = config_path, .settings = settings };
+    int r;
+
+    r = set_up(&manager);
+    if (r == 0) {
+        step(&manager);
+        r = sd_event_loop(manager.event);
+        if (r < 0) {
+            log_error("the event loop failed: %s", strerrordesc_np(-r));
+            r = EX_OSERR;
+        }
+    }
+    manager_done(&manager);
+    return r;
+}
