@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * What a value may be compared with: `equal`, `glob`, `regex`, `cidr`, and `not` and lists of them.
+ *
+ * A thing that is compared may have several values (recipients, a repeated header, a From as a
+ * whole and its address) or none. A single comparison matches when any of the values does; `not`
+ * when what it holds does not, so with several values none of them may match, and a thing that
+ * is missing matches under `not` alone; a list when any of its patterns does.
+ *
+ * Patterns are compiled once and then only read, by any thread. Each comparison is bounded: of a
+ * value longer than PATTERN_VALUE_MAX only so much is looked at.
+ */
+
+#include "common/util.h"
+
+#define PATTERN_VALUE_MAX 8192 /* bytes of a value that are looked at */
+#define PATTERN_TEXT_MAX 1024  /* bytes of a pattern */
+#define PATTERN_REASON_MAX 320
+
+typedef struct Pattern Pattern;
+
+/* `caseless` makes ASCII letters equal in either case. A regex has (?i) for that.
+ *
+ * In a glob `*` is any text, `?` any one character, and a backslash takes the meaning from the
+ * one of them (or the backslash) behind it; the glob must cover the whole value. A cidr is an
+ * address, which means itself alone, or address/bits; IPv4-mapped addresses are IPv4 ones.
+ *
+ * -EINVAL with a reason for a pattern that is wrong; -ENOMEM. */
+int pattern_new_equal(const char *text, bool caseless, Pattern **ret,
+                      char reason[static PATTERN_REASON_MAX]);
+int pattern_new_glob(const char *text, bool caseless, Pattern **ret,
+                     char reason[static PATTERN_REASON_MAX]);
+int pattern_new_regex(const char *text, Pattern **ret, char reason[static PATTERN_REASON_MAX]);
+int pattern_new_cidr(const char *text, Pattern **ret, char reason[static PATTERN_REASON_MAX]);
+
+/* `not` of one pattern, or an empty list; both take patterns by pattern_add_consume(). */
+int pattern_new_not(Pattern **ret);
+int pattern_new_any(Pattern **ret);
+int pattern_add_consume(Pattern *pattern, Pattern *inner); /* frees `inner` when it fails */
+
+Pattern *pattern_free(Pattern *pattern);
+DEFINE_CLEANUP(Pattern *, pattern_free)
+
+/* *ret_gave_up is set where a regex reached its limits (and counted as not matching), else left. */
+bool pattern_match(const Pattern *pattern, const char *const *values, size_t n_values,
+                   bool *ret_gave_up);
+
+/* As a person would say it: `"a@x"`, `glob "Cron <*"`, `not one of "a", "b"`. NULL for want of
+ * memory; the caller frees it. */
+char *pattern_describe(const Pattern *pattern);

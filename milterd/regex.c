@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * PCRE2's interpreter, without its just-in-time compiler: values are short, and a service that
+ * may not have memory both written and executed behaves as any other. The compiled code and the
+ * limits are only read after regex_new(); each search has match data of its own.
+ */
+
+#include "milterd/regex.h"
+
+#include <stdio.h>
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+/* Some milliseconds' worth for the 8 KB that a pattern looks at. */
+#define MATCH_LIMIT 100000
+#define DEPTH_LIMIT 50000
+#define HEAP_LIMIT_KIB 8192
+#define PARENS_NEST_LIMIT 100
+
+struct Regex {
+    pcre2_code *code;
+    pcre2_match_context *limits;
+};
+
+static int compile(const char *pattern, pcre2_code **ret, char reason[static REGEX_REASON_MAX])
+{
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+    char message[REGEX_REASON_MAX - 64];
+    pcre2_code *code;
+    PCRE2_SIZE offset;
+    int error;
+
+    if (!context)
+        return -ENOMEM;
+    pcre2_set_parens_nest_limit(context, PARENS_NEST_LIMIT);
+    code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
+                         PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C, &error,
+                         &offset, context);
+    pcre2_compile_context_free(context);
+    if (!code) {
+        if (error == PCRE2_ERROR_HEAP_FAILED)
+            return -ENOMEM;
+        pcre2_get_error_message(error, (PCRE2_UCHAR *)message, sizeof(message));
+        snprintf(reason, REGEX_REASON_MAX, "%s, at offset %zu", message, (size_t)offset);
+        return -EINVAL;
+    }
+    *ret = code;
+    return 0;
+}
+
+int regex_new(const char *pattern, Regex **ret, char reason[static REGEX_REASON_MAX])
+{
+    Regex *regex = calloc(1, sizeof(*regex));
+    int r;
+
+    if (!regex)
+        return -ENOMEM;
+    r = compile(pattern, &regex->code, reason);
+    if (r == 0) {
+        regex->limits = pcre2_match_context_create(NULL);
+        if (!regex->limits)
+            r = -ENOMEM;
+    }
+    if (r < 0) {
+        regex_free(regex);
+        return r;
+    }
+    pcre2_set_match_limit(regex->limits, MATCH_LIMIT);
+    pcre2_set_depth_limit(regex->limits, DEPTH_LIMIT);
+    pcre2_set_heap_limit(regex->limits, HEAP_LIMIT_KIB);
+    *ret = regex;
+    return 0;
+}
+
+Regex *regex_free(Regex *regex)
+{
+    if (!regex)
+        return NULL;
+    pcre2_code_free(regex->code);
+    pcre2_match_context_free(regex->limits);
+    free(regex);
+    return NULL;
+}
+
+RegexResult regex_search(const Regex *regex, const char *text, size_t size)
+{
+    pcre2_match_data *data = pcre2_match_data_create(1, NULL); /* groups are of no interest */
+    int r;
+
+    if (!data)
+        return REGEX_GAVE_UP;
+    r = pcre2_match(regex->code, (PCRE2_SPTR)text, size, 0, 0, data, regex->limits);
+    pcre2_match_data_free(data);
+    if (r >= 0)
+        return REGEX_MATCH;
+    return r == PCRE2_ERROR_NOMATCH ? REGEX_NO_MATCH : REGEX_GAVE_UP;
+}

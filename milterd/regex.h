@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * Regular expressions: the adapter of PCRE2.
+ *
+ * A Regex is compiled once and matched by many threads at once. Matching is bounded in steps and
+ * memory whatever pattern and text are; what exceeds the bounds counts as not matching.
+ */
+
+#include "common/util.h"
+
+typedef struct Regex Regex;
+
+#define REGEX_REASON_MAX 256
+
+/* Syntax is Perl's on UTF-8, the case is heeded unless the pattern says (?i). -ENOMEM, or -EINVAL
+ * with what PCRE2 says and where. */
+int regex_new(const char *pattern, Regex **ret, char reason[static REGEX_REASON_MAX]);
+Regex *regex_free(Regex *regex);
+
+typedef enum RegexResult {
+    REGEX_NO_MATCH,
+    REGEX_MATCH,
+    REGEX_GAVE_UP, /* a limit was reached, or memory was short */
+} RegexResult;
+
+/* Broken UTF-8 in the text matches nothing, the rest of it is searched all the same. */
+RegexResult regex_search(const Regex *regex, const char *text, size_t size);
