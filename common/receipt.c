@@ -82,6 +82,8 @@ int receipt_parse(const char *json, size_t size, Receipt *ret,
         if (!said)
             return -ENOMEM;
         cut = text_cut(said, strlen(said), RECORD_REASON_MAX - 1);
+        if (cut > 0 && said[cut - 1] == ' ')
+            cut--;
         memcpy(receipt.reason, said, cut);
         receipt.reason[cut] = '\0';
     }

@@ -4,6 +4,8 @@
 
 #include "common/record.h"
 
+#include <stdio.h>
+
 static int parse(const char *json, Receipt *ret, char *reason)
 {
     return receipt_parse(json, strlen(json), ret, reason);
@@ -60,6 +62,17 @@ static void receipt_reason_is_cleaned_and_cut_both_ways(void **state)
     for (int i = 0; i < 300; i++)
         strcat(json, "ä");
     strcat(json, "\"}");
+    assert_int_equal(parse(json, &read, reason), 0);
+    assert_int_equal(strlen(read.reason), 254);
+}
+
+static void receipt_reason_cut_at_a_blank_ends_before_it(void **state)
+{
+    char json[400], reason[RECORD_REASON_MAX];
+    Receipt read;
+
+    snprintf(json, sizeof(json),
+             "{\"v\":1,\"id\":\"x\",\"status\":\"busy\",\"reason\":\"%0254d y\"}", 0);
     assert_int_equal(parse(json, &read, reason), 0);
     assert_int_equal(strlen(read.reason), 254);
 }
@@ -206,6 +219,7 @@ int main(void)
         cmocka_unit_test(receipt_written_is_read_back),
         cmocka_unit_test(receipt_form_is_that_of_the_manual),
         cmocka_unit_test(receipt_reason_is_cleaned_and_cut_both_ways),
+        cmocka_unit_test(receipt_reason_cut_at_a_blank_ends_before_it),
         cmocka_unit_test(receipt_with_an_invalid_id_is_not_written),
         cmocka_unit_test(receipt_malformed_is_refused_and_output_untouched),
         cmocka_unit_test(receipt_unknown_keys_are_ignored),
