@@ -314,9 +314,17 @@ bool pattern_match(const Pattern *pattern, const char *const *values, size_t n_v
                 return !inverted;
         return inverted;
     }
-    for (size_t i = 0; i < n_values; i++)
-        if (match_value(pattern, values[i], ret_gave_up))
+    for (size_t i = 0; i < n_values; i++) {
+        bool gave_up = false;
+
+        if (match_value(pattern, values[i], &gave_up))
             return true;
+        /* One is enough: a mail may bring a thousand values, each made to cost all it can. */
+        if (gave_up) {
+            *ret_gave_up = true;
+            return false;
+        }
+    }
     return false;
 }
 

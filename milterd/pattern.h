@@ -43,7 +43,8 @@ int pattern_add_consume(Pattern *pattern, Pattern *inner); /* frees `inner` when
 Pattern *pattern_free(Pattern *pattern);
 DEFINE_CLEANUP(Pattern *, pattern_free)
 
-/* *ret_gave_up is set where a regex reached its limits (and counted as not matching), else left. */
+/* *ret_gave_up is set where a regex reached its limits, else left; the value and those after it
+ * then count as not matching. */
 bool pattern_match(const Pattern *pattern, const char *const *values, size_t n_values,
                    bool *ret_gave_up);
 

@@ -24,7 +24,7 @@ typedef enum Verdict {
 
 extern const char *const verdict_names[]; /* NULL at the end */
 
-typedef struct Match Match; /* the compiled `match` of a rule */
+typedef struct Match Match; /* the compiled `match` of a rule (match.h) */
 
 typedef struct Rule {
     char *name;
@@ -35,31 +35,41 @@ typedef struct Rule {
     uint64_t max_bytes;
 } Rule;
 
+#define RULES_MAX 1024
+#define RULE_DESTINATIONS_MAX 32
+
 extern const ConfigKey rule_keys[]; /* for the list `rules` */
 void rule_free(void *rule);
 
 /* The rules as the configuration read them; the items are Rule. */
 typedef ConfigItems RuleSet;
 
-/* The latest stage that any rule looks at, and the earliest at which a mail may drop out: what
- * the worker negotiates with the MTA follows from them. */
+/* The check of the list `rules` as a whole, for ConfigKey.parse: how many, no name twice. */
+int rules_check(ConfigFile *file, const ConfigNode *node, void *target);
+
+/* The latest stage that any rule looks at, and whether a mail may drop out at a stage: that is
+ * when some rule looks at what this stage has made known, and every rule has looked at something
+ * by then. What the worker negotiates with the MTA follows from them. */
 MailStage rules_last_stage(const RuleSet *rules);
 bool rules_decide_at(const RuleSet *rules, MailStage stage);
 
-#define RULES_MAX 1024
+/* Plain data: it may be copied, to look at what belongs to the connection only once. */
 typedef struct RuleState {
     const RuleSet *rules;
+    unsigned looked;               /* the first MailStage that was not looked at */
     uint8_t struck[RULES_MAX / 8]; /* a bit for each rule that can't match any more */
 } RuleState;
 
 void rules_begin(RuleState *state, const RuleSet *rules);
 
-/* Looks at what `stage` has made known. False: no rule can match any more. */
-bool rules_look(RuleState *state, const Mail *mail, MailStage stage);
+/* Looks at all that stages up to `stage` have made known and that was not looked at before. 1, or
+ * 0 when no rule can match any more. -ENOMEM: it is as if not called, and may be tried again; a
+ * mail that it can't be called for must be put off. */
+int rules_look(RuleState *state, const Mail *mail, MailStage stage);
 
 /* After MAIL_STAGE_MESSAGE: the rule that matched (the first one), or NULL. */
 const Rule *rules_result(const RuleState *state);
 
-/* Why a rule did not match, for people: `from: "x@y" is not "nms@nms.example.org"`. NULL when it
- * did. The caller frees it. */
-char *rule_explain(const Rule *rule, const Mail *mail);
+/* The conditions of a rule and how each fares with a mail, for people, a line each:
+ * `from: "x@y" does not match "nms@nms.example.org"`. The caller frees them. -ENOMEM. */
+int rule_explain(const Rule *rule, const Mail *mail, bool *ret_matches, char **ret_lines);

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * A match is a list of conditions that must all hold. A condition is a field and a pattern; for
+ * `header` with a list of groups it is several of them, any of which will do, since each group
+ * has a header name of its own.
+ *
+ * Built by match-parse.c, only read afterwards, by all threads at once; the flag that remembers
+ * that the log has heard of a regex at its limits is atomic for that.
+ */
+
+#include "milterd/match-internal.h"
+
+#include <stdio.h>
+#include <strings.h>
+
+#include "common/log.h"
+#include "common/text.h"
+#include "milterd/header.h"
+
+#define VALUES_MAX 256   /* of one header name that are compared */
+#define ADDRESSES_MAX 64 /* of all From headers */
+
+/* What is shown of values in explanations. */
+#define SHOWN_VALUES_MAX 3
+#define SHOWN_BYTES_MAX 200
+
+Match *match_free(Match *match)
+{
+    if (!match)
+        return NULL;
+    for (size_t i = 0; i < match->n_conditions; i++)
+        condition_done(&match->conditions[i]);
+    free(match->conditions);
+    free(match);
+    return NULL;
+}
+
+bool match_decides_at(const Match *match, MailStage stage)
+{
+    for (size_t i = 0; i < match->n_conditions; i++)
+        if (match_fields[match->conditions[i].field].stage == stage)
+            return true;
+    return false;
+}
+
+MailStage match_first_stage(const Match *match)
+{
+    MailStage first = MAIL_STAGE_MESSAGE;
+
+    for (size_t i = 0; i < match->n_conditions; i++)
+        first = MIN(first, match_fields[match->conditions[i].field].stage);
+    return first;
+}
+
+MailStage match_last_stage(const Match *match)
+{
+    MailStage last = MAIL_STAGE_CONNECT;
+
+    for (size_t i = 0; i < match->n_conditions; i++)
+        last = MAX(last, match_fields[match->conditions[i].field].stage);
+    return last;
+}
+
+/* Values of a field */
+
+void match_input_done(MatchInput *input)
+{
+    for (size_t i = 0; i < input->n_from_addresses; i++)
+        free(input->from_addresses[i]);
+    free(input->from_addresses);
+    free(input->from);
+    *input = (MatchInput){};
+}
+
+static int input_read_from(MatchInput *input)
+{
+    const Mail *mail = input->mail;
+    int r;
+
+    if (input->from_known)
+        return 0;
+    input->from_addresses = calloc(ADDRESSES_MAX, sizeof(*input->from_addresses));
+    input->from = calloc(VALUES_MAX + ADDRESSES_MAX, sizeof(*input->from));
+    if (!input->from_addresses || !input->from)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < mail->n_headers; i++) {
+        size_t offset = 0;
+        const char *text;
+
+        if (strcasecmp(mail->headers[i].name, "From") != 0)
+            continue;
+        text = mail_header_text(&mail->headers[i]);
+        if (!text)
+            return -ENOMEM;
+        if (input->n_from - input->n_from_addresses < VALUES_MAX)
+            input->from[input->n_from++] = text;
+        while (input->n_from_addresses < ADDRESSES_MAX) {
+            char **address = &input->from_addresses[input->n_from_addresses];
+
+            r = header_next_address(mail->headers[i].value, &offset, address);
+            if (r < 0)
+                return r;
+            if (r == 0)
+                break;
+            input->n_from_addresses++;
+            input->from[input->n_from++] = *address;
+        }
+    }
+    input->from_known = true;
+    return 0;
+}
+
+static int read_headers(const Mail *mail, const char *name, const char *values[static VALUES_MAX],
+                        size_t *ret_n)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < mail->n_headers && n < VALUES_MAX; i++) {
+        if (strcasecmp(mail->headers[i].name, name) != 0)
+            continue;
+        values[n] = mail_header_text(&mail->headers[i]);
+        if (!values[n])
+            return -ENOMEM;
+        n++;
+    }
+    *ret_n = n;
+    return 0;
+}
+
+/* The values that an alternative is compared with: those of the input or, in `buffer`, headers. */
+static int read_values(MatchInput *input, MatchField field, const Alternative *alternative,
+                       const char *buffer[static VALUES_MAX], const char *const **ret,
+                       size_t *ret_n)
+{
+    const Mail *mail = input->mail;
+    int r;
+
+    *ret = buffer;
+    switch (field) {
+    case MATCH_FROM:
+        r = input_read_from(input);
+        if (r < 0)
+            return r;
+        *ret = input->from;
+        *ret_n = input->n_from;
+        return 0;
+    case MATCH_SUBJECT:
+        return read_headers(mail, "Subject", buffer, ret_n);
+    case MATCH_HEADER:
+        return read_headers(mail, alternative->header, buffer, ret_n);
+    case MATCH_RCPT:
+        *ret = (const char *const *)mail->rcpts;
+        *ret_n = mail->n_rcpts;
+        return 0;
+    case MATCH_ENVELOPE_FROM:
+        buffer[0] = mail->envelope_from;
+        break;
+    case MATCH_CLIENT:
+        buffer[0] = mail->client;
+        break;
+    case _MATCH_FIELD_MAX:
+        break;
+    }
+    *ret_n = buffer[0] ? 1 : 0;
+    return 0;
+}
+
+/* 1 when it holds, 0 when not, -ENOMEM. */
+static int condition_holds(const Condition *condition, MatchInput *input, bool *ret_gave_up)
+{
+    const char *buffer[VALUES_MAX], *const *values;
+    size_t n;
+    int r;
+
+    for (size_t i = 0; i < condition->n_alternatives; i++) {
+        const Alternative *alternative = &condition->alternatives[i];
+
+        r = read_values(input, condition->field, alternative, buffer, &values, &n);
+        if (r < 0)
+            return r;
+        if (pattern_match(alternative->pattern, values, n, ret_gave_up))
+            return 1;
+    }
+    return 0;
+}
+
+int match_look(const Match *match, MatchInput *input, MailStage first, MailStage last,
+               const char *rule)
+{
+    for (size_t i = 0; i < match->n_conditions; i++) {
+        const Condition *condition = &match->conditions[i];
+        MailStage stage = match_fields[condition->field].stage;
+        bool gave_up = false;
+        int r;
+
+        if (stage < first || stage > last)
+            continue;
+        r = condition_holds(condition, input, &gave_up);
+        /* The flag alone is written to, and it is atomic. */
+        if (gave_up && !atomic_exchange(&((Match *)match)->gave_up_said, true))
+            log_warning("rule \"%s\": a regex on %s reached its limits with a mail, and counts as "
+                        "not matching; make it simpler",
+                        rule, match_fields[condition->field].name);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            return MATCH_FAILS;
+    }
+    return MATCH_OPEN;
+}
+
+/* Explanations */
+
+static int print_value(FILE *stream, const char *value)
+{
+    _cleanup_free_ char *text = text_clean_line_dup(value, strlen(value));
+    size_t size, cut;
+
+    if (!text)
+        return -ENOMEM;
+    size = strlen(text);
+    cut = text_cut(text, size, SHOWN_BYTES_MAX);
+    fprintf(stream, "\"%.*s%s\"", (int)cut, text, cut < size ? "…" : "");
+    return 0;
+}
+
+static int print_alternative(FILE *stream, MatchField field, const Alternative *alternative,
+                             MatchInput *input)
+{
+    _cleanup_free_ char *pattern = pattern_describe(alternative->pattern);
+    const char *buffer[VALUES_MAX], *const *values;
+    bool gave_up = false, matches;
+    size_t n;
+    int r;
+
+    if (!pattern)
+        return -ENOMEM;
+    r = read_values(input, field, alternative, buffer, &values, &n);
+    if (r < 0)
+        return r;
+
+    fprintf(stream, "%s%s%s: ", match_fields[field].name, alternative->header ? " " : "",
+            alternative->header ? alternative->header : "");
+    for (size_t i = 0; i < MIN(n, (size_t)SHOWN_VALUES_MAX); i++) {
+        fputs(i > 0 ? ", " : "", stream);
+        r = print_value(stream, values[i]);
+        if (r < 0)
+            return r;
+    }
+    if (n > SHOWN_VALUES_MAX)
+        fprintf(stream, " and %zu more", n - SHOWN_VALUES_MAX);
+
+    matches = pattern_match(alternative->pattern, values, n, &gave_up);
+    fprintf(stream, "%s %s %s%s", n == 0 ? "(there is none)" : "",
+            matches ? "matches" : "does not match", pattern,
+            gave_up ? " (the regex reached its limits)" : "");
+    return 0;
+}
+
+/* 1 when all conditions hold, 0 when not, -ENOMEM. */
+static int explain(const Match *match, const Mail *mail, FILE *stream)
+{
+    _cleanup_(match_input_done) MatchInput input = { .mail = mail };
+    bool gave_up, all = true;
+
+    for (size_t i = 0; i < match->n_conditions; i++) {
+        const Condition *condition = &match->conditions[i];
+        int r = condition_holds(condition, &input, &gave_up);
+
+        if (r < 0)
+            return r;
+        all = all && r > 0;
+        for (size_t j = 0; j < condition->n_alternatives; j++) {
+            fputs(j > 0 ? "; or " : "", stream);
+            r = print_alternative(stream, condition->field, &condition->alternatives[j], &input);
+            if (r < 0)
+                return r;
+        }
+        fputc('\n', stream);
+    }
+    return all;
+}
+
+int match_explain(const Match *match, const Mail *mail, bool *ret_matches, char **ret_lines)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    bool failed;
+    int r;
+
+    if (!stream)
+        return -ENOMEM;
+    r = explain(match, mail, stream);
+    failed = ferror(stream);
+    if (fclose(stream) != 0 || failed || r < 0) {
+        free(text);
+        return -ENOMEM;
+    }
+    *ret_matches = r > 0;
+    *ret_lines = text;
+    return 0;
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * A rule is struck out at the first stage at which one of its conditions fails, and never comes
+ * back; so what is left after the last stage has matched. Conditions of later stages are open
+ * until then: nothing is decided on what is not known yet.
+ */
+
+#include "milterd/rules.h"
+
+#include <stdio.h>
+
+#include "milterd/match.h"
+
+#define NAME_MAX_BYTES 64
+
+const char *const verdict_names[] = {
+    [VERDICT_CONTINUE] = "continue", [VERDICT_ACCEPT] = "accept",
+    [VERDICT_DISCARD] = "discard",   [VERDICT_REJECT] = "reject",
+    [VERDICT_TEMPFAIL] = "tempfail", [VERDICT_QUARANTINE] = "quarantine",
+    [VERDICT_QUARANTINE + 1] = NULL,
+};
+
+/* Names stand in logs and records, as they are. */
+static bool is_name(const char *name)
+{
+    size_t length = strlen(name);
+
+    return length > 0 && length <= NAME_MAX_BYTES &&
+           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") ==
+               length;
+}
+
+static int check_name(ConfigFile *file, const ConfigNode *node, void *target)
+{
+    const char *name = *(char **)target;
+    char path[CONFIG_NODE_PATH_MAX];
+
+    if (!is_name(name))
+        config_error(file, node,
+                     "%s: \"%.100s\" is no name; allowed are 1 to %d of A-Z a-z 0-9 . _ : -",
+                     config_node_path(node, path), name, NAME_MAX_BYTES);
+    return 0;
+}
+
+static int check_to(ConfigFile *file, const ConfigNode *node, void *target)
+{
+    const ConfigStrings *to = target;
+    char path[CONFIG_NODE_PATH_MAX];
+
+    config_node_path(node, path);
+    for (size_t i = 0; i < to->n; i++) {
+        bool twice = false;
+
+        if (to->items[i][0] == '\0' || strlen(to->items[i]) > NAME_MAX_BYTES)
+            config_error(file, node,
+                         "%s: \"%.100s\" is no name of a destination; it has 1 to %d bytes", path,
+                         to->items[i], NAME_MAX_BYTES);
+        for (size_t j = 0; j < i && !twice; j++)
+            twice = streq(to->items[i], to->items[j]);
+        if (twice)
+            config_error(file, node, "%s: \"%.100s\" stands there twice, once is allowed", path,
+                         to->items[i]);
+    }
+    return 0;
+}
+
+const ConfigKey rule_keys[] = {
+    { "name", CONFIG_STRING, offsetof(Rule, name), .required = true, .parse = check_name },
+    { "match", CONFIG_CUSTOM, offsetof(Rule, match), .required = true, .parse = match_parse },
+    { "to", CONFIG_STRINGS, offsetof(Rule, to), .min = 1, .max = RULE_DESTINATIONS_MAX,
+      .parse = check_to },
+    { "verdict", CONFIG_CHOICE, offsetof(Rule, verdict), .fallback = "\"continue\"",
+      .choices = verdict_names },
+    { "max_lines", CONFIG_INT, offsetof(Rule, max_lines), .fallback = "20", .min = 1, .max = 1000 },
+    { "max_bytes", CONFIG_SIZE, offsetof(Rule, max_bytes), .fallback = "\"4K\"", .min = 256,
+      .max = 48 * 1024 },
+    {},
+};
+
+void rule_free(void *item)
+{
+    Rule *rule = item;
+
+    if (!rule)
+        return;
+    match_free(rule->match);
+    config_target_done(rule_keys, rule);
+    free(rule);
+}
+
+static const Rule *rule_at(const RuleSet *rules, size_t index)
+{
+    return rules->items[index];
+}
+
+int rules_check(ConfigFile *file, const ConfigNode *node, void *target)
+{
+    const RuleSet *rules = target;
+
+    if (rules->n > RULES_MAX)
+        config_error(file, node, "rules: there are %zu, at most %d are allowed", rules->n,
+                     RULES_MAX);
+    for (size_t i = 1; i < MIN(rules->n, (size_t)RULES_MAX); i++) {
+        const char *name = rule_at(rules, i)->name;
+
+        for (size_t j = 0; name && j < i; j++) {
+            const ConfigNode *first = config_node_get(config_node_at(node, j), "name"),
+                             *second = config_node_get(config_node_at(node, i), "name");
+
+            if (!rule_at(rules, j)->name || !first || !second ||
+                !streq(name, rule_at(rules, j)->name))
+                continue;
+            config_error(file, second,
+                         "rules[%zu].name: \"%.100s\" is the name of rules[%zu] already; each rule "
+                         "needs one of its own",
+                         i, name, j);
+            break;
+        }
+    }
+    return 0;
+}
+
+MailStage rules_last_stage(const RuleSet *rules)
+{
+    MailStage last = MAIL_STAGE_CONNECT;
+
+    for (size_t i = 0; i < rules->n; i++)
+        last = MAX(last, match_last_stage(rule_at(rules, i)->match));
+    return last;
+}
+
+bool rules_decide_at(const RuleSet *rules, MailStage stage)
+{
+    bool some = false;
+
+    for (size_t i = 0; i < rules->n; i++) {
+        const Match *match = rule_at(rules, i)->match;
+
+        if (match_first_stage(match) > stage)
+            return false;
+        some = some || match_decides_at(match, stage);
+    }
+    return some;
+}
+
+void rules_begin(RuleState *state, const RuleSet *rules)
+{
+    *state = (RuleState){ .rules = rules };
+}
+
+static bool is_struck(const RuleState *state, size_t index)
+{
+    return state->struck[index / 8] & 1U << index % 8;
+}
+
+int rules_look(RuleState *state, const Mail *mail, MailStage stage)
+{
+    _cleanup_(match_input_done) MatchInput input = { .mail = mail };
+    RuleState next = *state;
+    bool left = false;
+    int r;
+
+    for (size_t i = 0; i < MIN(state->rules->n, (size_t)RULES_MAX); i++) {
+        const Rule *rule = rule_at(state->rules, i);
+
+        if (is_struck(state, i))
+            continue;
+        if (state->looked <= (unsigned)stage) {
+            r = match_look(rule->match, &input, state->looked, stage, rule->name);
+            if (r < 0)
+                return r;
+            if (r == MATCH_FAILS) {
+                next.struck[i / 8] |= (uint8_t)(1U << i % 8);
+                continue;
+            }
+        }
+        left = true;
+    }
+    next.looked = MAX(next.looked, (unsigned)stage + 1);
+    *state = next;
+    return left;
+}
+
+const Rule *rules_result(const RuleState *state)
+{
+    for (size_t i = 0; i < MIN(state->rules->n, (size_t)RULES_MAX); i++)
+        if (!is_struck(state, i))
+            return rule_at(state->rules, i);
+    return NULL;
+}
+
+int rule_explain(const Rule *rule, const Mail *mail, bool *ret_matches, char **ret_lines)
+{
+    return match_explain(rule->match, mail, ret_matches, ret_lines);
+}
