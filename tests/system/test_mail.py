@@ -184,9 +184,8 @@ def test_first_rule_that_matches_is_the_one(bridge):
     ('{ header: { name = "X-Monitor"; equal = "yes"; }; }', True),
     ('{ header: { name = "X-Monitor"; equal = "no"; }; }', False),
     ('{ rcpt = ( "a@mail.test", "ops@mail.test" ); }', True),
-    ('{ client: { cidr = "127.0.0.0/8"; }; helo = "client.mail.test"; }', True),
-    ('{ body: { regex = "99 %"; }; }', True),
-    ('{ body: { regex = "98 %"; }; }', False),
+    ('{ client: { cidr = "127.0.0.0/8"; }; envelope_from: { glob = "*@client.mail.test"; }; }', True),
+    ('{ client: { cidr = "10.0.0.0/8"; }; }', False),
 ])
 def test_match(bridge, pattern, matches):
     bridge.name = "match"
