@@ -138,8 +138,14 @@ static void note_shortage(Session *session)
 /* Asks the rules at each stage up to `stage` that they were not asked at yet, and answers. */
 static sfsistat look(Session *session, MailStage stage, unsigned long no_reply_bit)
 {
-    for (; !session->out && session->next_stage <= stage; session->next_stage++)
-        session->out = !rules_look(&session->rules, &session->mail, session->next_stage);
+    while (!session->out && !session->shortage && session->next_stage <= stage) {
+        int r = rules_look(&session->rules, &session->mail, session->next_stage);
+
+        if (r < 0)
+            note_shortage(session);
+        session->out = r == 0;
+        session->next_stage++;
+    }
 
     if (no_reply & no_reply_bit)
         return SMFIS_NOREPLY;
