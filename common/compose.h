@@ -8,7 +8,7 @@
 #include "common/record.h"
 
 /* What an alert older than this says about its own time. */
-#define COMPOSE_OLD_USEC (2 * 60 * USEC_PER_SEC)
+#define COMPOSE_OLD_USEC (120 * USEC_PER_SEC)
 
 /* Writes the message: a first line of the sign for severity and state and the title, then, for
  * alerts older than COMPOSE_OLD_USEC at `now_usec` (CLOCK_REALTIME), a line with their own time,

@@ -23,7 +23,7 @@
 
 #define SUN_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 #define TEMPORARY_SUFFIX_MAX 9 /* ".01234567" */
-#define GROUP_BUFFER_MAX (1024 * 1024)
+#define GROUP_BUFFER_MAX ((size_t)1024 * 1024)
 
 PRINTF_LIKE(3, 4)
 static int fail(int error, char *reason, const char *format, ...)
