@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The tables of milterd.conf, and the checks that span several keys.
+ * The tables of milterd.conf.
  *
  * A Settings is made once for each load and never changed afterwards: workers inherit it over
  * fork() and read it from many threads.
@@ -10,7 +10,6 @@
 #include "milterd/settings.h"
 
 #include <sched.h>
-#include <stdio.h>
 
 #include "milterd/listener.h"
 
@@ -31,9 +30,32 @@ static const ConfigKey relay_keys[] = {
     {},
 };
 
+static int check_listen(ConfigFile *file, const ConfigNode *node, void *target)
+{
+    const ConfigStrings *listen = target;
+
+    for (size_t i = 0; i < listen->n; i++) {
+        const ConfigNode *at =
+            config_node_kind(node) == CONFIG_NODE_LIST ? config_node_at(node, i) : node;
+        char reason[LISTENER_REASON_MAX];
+        ListenAddress address;
+        size_t k = 0;
+
+        if (listen_address_parse(listen->items[i], &address, reason) < 0)
+            config_error(file, at, "listen: %s", reason);
+        while (!streq(listen->items[i], listen->items[k]))
+            k++;
+        if (k < i)
+            config_error(file, at, "listen: \"%.200s\" stands there twice, once is allowed",
+                         listen->items[i]);
+    }
+    return 0;
+}
+
 const ConfigKey settings_keys[] = {
     { "listen", CONFIG_STRINGS, offsetof(Settings, listen),
-      .fallback = "\"unix:/run/milterd/milter.sock\"" },
+      .fallback = "\"unix:/run/milterd/milter.sock\"", .min = 1, .max = SETTINGS_LISTEN_MAX,
+      .parse = check_listen },
     { "listen_mode", CONFIG_MODE, offsetof(Settings, listen_mode), .fallback = "\"0660\"" },
     { "listen_group", CONFIG_STRING, offsetof(Settings, listen_group), .fallback = "\"\"" },
     { "workers", CONFIG_INT, offsetof(Settings, workers), .fallback = "0", .min = 0,
@@ -47,59 +69,9 @@ const ConfigKey settings_keys[] = {
       .min = 1024, .max = 64 * 1024 * 1024 },
     { "relay", CONFIG_GROUP, offsetof(Settings, relay), .keys = relay_keys },
     { "rules", CONFIG_LIST, offsetof(Settings, rules), .keys = rule_keys, .item_size = sizeof(Rule),
-      .item_free = rule_free },
+      .item_free = rule_free, .parse = rules_check },
     {},
 };
-
-static const ConfigNode *listen_node(const ConfigFile *file, const Settings *settings, size_t index)
-{
-    char path[32];
-    const ConfigNode *node = NULL;
-
-    snprintf(path, sizeof(path), "listen.[%zu]", index);
-    if (settings->listen.n > 1)
-        node = config_find(file, path);
-    return node ? node : config_find(file, "listen");
-}
-
-static void check_listen(const Settings *settings, ConfigFile *file)
-{
-    const ConfigStrings *listen = &settings->listen;
-
-    if (listen->n == 0)
-        config_error(file, config_find(file, "listen"),
-                     "listen is empty, at least one address is needed");
-    if (listen->n > SETTINGS_LISTEN_MAX)
-        config_error(file, config_find(file, "listen"), "listen has %zu addresses, at most %d",
-                     listen->n, SETTINGS_LISTEN_MAX);
-
-    for (size_t i = 0; i < listen->n; i++) {
-        ListenAddress address;
-        char reason[LISTENER_REASON_MAX];
-
-        if (listen_address_parse(listen->items[i], &address, reason) < 0)
-            config_error(file, listen_node(file, settings, i), "listen: %s", reason);
-        for (size_t k = 0; k < i; k++)
-            if (streq(listen->items[i], listen->items[k])) {
-                config_error(file, listen_node(file, settings, i),
-                             "listen has \"%s\" twice, each address may stand there once",
-                             listen->items[i]);
-                break;
-            }
-    }
-}
-
-static void check_rules(const Settings *settings, ConfigFile *file)
-{
-    const RuleSet *rules = &settings->rules;
-
-    if (rules->n == 0)
-        config_warning(file, config_find(file, "rules"),
-                       "there are no rules, so no mail becomes an alert");
-    if (rules->n > RULES_MAX)
-        config_error(file, config_find(file, "rules"), "there are %zu rules, at most %d", rules->n,
-                     RULES_MAX);
-}
 
 int settings_load(const char *path, Settings **ret_settings, ConfigFile **ret_file)
 {
@@ -114,12 +86,9 @@ int settings_load(const char *path, Settings **ret_settings, ConfigFile **ret_fi
     r = config_load(path, settings_keys, settings, &file);
     if (r == -ENOMEM)
         return r;
-    if (r == 0) {
-        check_listen(settings, file);
-        check_rules(settings, file);
-        if (config_n_errors(file) > 0)
-            r = -EINVAL;
-    }
+    if (r == 0 && settings->rules.n == 0)
+        config_warning(file, config_find(file, "rules"),
+                       "there are no rules, so no mail becomes an alert");
 
     *ret_file = file;
     if (r == 0)
