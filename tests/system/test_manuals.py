@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""The manuals, held against what the programs say of themselves."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from support.daemons import as_user
+from support.place import run
+
+MAN = Path(__file__).parent.parent.parent / "packaging" / "man"
+
+PAGES = {"milterd": "milterd.8", "xmpprelay": "xmpprelay.8", "xmpprelayctl": "xmpprelayctl.8",
+         "xmpprelay-send": "xmpprelay-send.1"}
+
+
+def rendered(page):
+    text = run(["mandoc", "-T", "ascii", MAN / page], check=True).stdout
+    return re.sub(r".\x08", "", text)
+
+
+def sanitizers_off():
+    return {"ASAN_OPTIONS": "detect_leaks=0", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_options_in_the_manual_are_those_of_help_of(name, programs):
+    help_text = run([programs[name], "--help"], check=True, env=sanitizers_off()).stdout
+    in_help = set(re.findall(r"--[a-z][a-z-]+", help_text))
+    source = (MAN / PAGES[name]).read_text()
+    in_manual = {"--" + option for option in re.findall(r"Fl -([a-z][a-z-]+)", source)}
+
+    assert in_help, "the help names no options"
+    assert in_help == in_manual
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_version_is_told_by(name, programs):
+    done = run([programs[name], "--version"], check=True, env=sanitizers_off())
+
+    assert re.search(r"\d+\.\d+", done.stdout)
+
+
+@pytest.mark.parametrize("name", ["milterd", "xmpprelay"])
+def test_every_key_of_the_configuration_is_in_the_manual_of(name, bridge):
+    daemon = bridge.milterd if name == "milterd" else bridge.relay
+    daemon.write()
+    done = as_user(daemon.user, [bridge.programs[name], "-c", daemon.config, "--dump-config"],
+                   groups=["postfix", "daemon"])
+    assert done.returncode == 0, done.stderr
+    keys = set(re.findall(r"(?:^|[{;(,])\s*([a-z_]+)\s*[:=]", done.stdout, re.M))
+    manual = set(re.findall(r"[a-z_]+", rendered(f"{name}.conf.5")))
+
+    assert keys
+    assert keys <= manual, f"not in {name}.conf(5): {sorted(keys - manual)}"
+
+
+@pytest.mark.parametrize("name", ["milterd", "xmpprelay"])
+def test_example_configuration_has_known_keys_only_for(name, bridge):
+    example = (MAN.parent / f"{name}.conf").read_text()
+    # What is commented out are defaults, and must be known as well.
+    whole = re.sub(r"^( *)#(?=[a-z_]+ = )", r"\1", example, flags=re.M)
+    daemon = bridge.milterd if name == "milterd" else bridge.relay
+    for text in (example, whole):
+        daemon.write(text)
+        assert "unknown key" not in daemon.check().stderr
