@@ -106,6 +106,21 @@ int spool_read_json(Spool *spool, int64_t seq, char **ret)
     return 0;
 }
 
+int spool_is_waiting(Spool *spool, int64_t seq)
+{
+    Statement *statement = spool->statements[STATEMENT_ENTRY];
+    bool waiting;
+    int r;
+
+    statement_bind_integer(statement, 1, seq);
+    r = spool_result(spool, statement_step(statement));
+    if (r <= 0)
+        return r;
+    waiting = entry_state(statement_integer(statement, 2)) <= ENTRY_SENT;
+    statement_reset(statement);
+    return waiting;
+}
+
 int spool_oldest(Spool *spool, usec_t *ret_usec, const char **ret_destination)
 {
     Statement *statement = spool->statements[STATEMENT_OLDEST];

@@ -135,6 +135,8 @@ int spool_list_history(Spool *spool, usec_t before_done_usec, int64_t before_seq
 /* The JSON of a waiting or failed entry's record; the caller frees it. -ENOENT. */
 int spool_read_json(Spool *spool, int64_t seq, char **ret);
 
+int spool_is_waiting(Spool *spool, int64_t seq); /* 0, 1, -errno */
+
 /* failed → queued, at its old place and trusted anew; queued, sent, failed → dropped. 1: done,
  * 0: it is in no such state, -errno. */
 int spool_retry(Spool *spool, int64_t seq);

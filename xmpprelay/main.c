@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * xmpprelay: the command line. The same program, started by itself with --session, is a session
+ * process.
+ */
+
+#include <getopt.h>
+#include <stdio.h>
+#include <sysexits.h>
+
+#include "common/log.h"
+#include "xmpprelay/relay.h"
+#include "xmpprelay/session.h"
+
+#define CONFIG_PATH "/etc/xmpprelay/xmpprelay.conf"
+
+typedef struct Options {
+    const char *config_path;
+    bool check;
+    bool dump;
+    bool verbose;
+} Options;
+
+static void print_help(FILE *stream)
+{
+    fputs("Usage: xmpprelay [-c FILE] [-n] [-v]\n"
+          "Relays the records of local programs to XMPP rooms and contacts.\n"
+          "\n"
+          "  -c, --config=FILE   read this configuration (default " CONFIG_PATH ")\n"
+          "  -n, --check         check the configuration and exit\n"
+          "      --dump-config   print the effective configuration and exit\n"
+          "  -v, --verbose       log more\n"
+          "  -h, --help          print this help\n"
+          "  -V, --version       print the version\n",
+          stream);
+}
+
+/* -1: go on; else what to exit with. */
+static int parse_options(int argc, char **argv, Options *ret)
+{
+    enum {
+        OPTION_DUMP = 256
+    };
+    static const struct option options[] = {
+        { "config", required_argument, NULL, 'c' },
+        { "check", no_argument, NULL, 'n' },
+        { "dump-config", no_argument, NULL, OPTION_DUMP },
+        { "verbose", no_argument, NULL, 'v' },
+        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },
+        {},
+    };
+    Options parsed = { .config_path = CONFIG_PATH };
+    int c;
+
+    while ((c = getopt_long(argc, argv, "c:nvhV", options, NULL)) >= 0)
+        switch (c) {
+        case 'c':
+            parsed.config_path = optarg;
+            break;
+        case 'n':
+            parsed.check = true;
+            break;
+        case OPTION_DUMP:
+            parsed.dump = true;
+            break;
+        case 'v':
+            parsed.verbose = true;
+            break;
+        case 'h':
+            print_help(stdout);
+            return EX_OK;
+        case 'V':
+            puts("xmpprelay " PROJECT_VERSION);
+            return EX_OK;
+        default:
+            print_help(stderr);
+            return EX_USAGE;
+        }
+    if (optind < argc) {
+        fprintf(stderr, "xmpprelay: unexpected argument \"%s\"\n", argv[optind]);
+        print_help(stderr);
+        return EX_USAGE;
+    }
+    *ret = parsed;
+    return -1;
+}
+
+static void print_findings(const ConfigFile *file)
+{
+    for (size_t i = 0; i < config_n_warnings(file); i++)
+        fprintf(stderr, "%s (warning)\n", config_warning_at(file, i));
+    for (size_t i = 0; i < config_n_errors(file); i++)
+        fprintf(stderr, "%s\n", config_error_at(file, i));
+}
+
+int main(int argc, char **argv)
+{
+    _cleanup_(config_file_freep) ConfigFile *file = NULL;
+    _cleanup_(settings_freep) Settings *settings = NULL;
+    Options options = {};
+    int r;
+
+    if (argc == 2 && streq(argv[1], "--session")) {
+        log_init("xmpprelay");
+        return session_main(SESSION_LINK_FD);
+    }
+    r = parse_options(argc, argv, &options);
+    if (r >= 0)
+        return r;
+
+    r = settings_load(options.config_path, &settings, &file);
+    if (file)
+        print_findings(file);
+    if (r == -ENOMEM)
+        fputs("xmpprelay: out of memory\n", stderr);
+    if (r < 0)
+        return r == -ENOMEM ? EX_OSERR : EX_CONFIG;
+    if (options.dump) {
+        config_dump(file, settings_keys, stdout);
+        return fflush(stdout) == 0 && !ferror(stdout) ? EX_OK : EX_IOERR;
+    }
+    if (options.check)
+        return EX_OK;
+
+    log_init("xmpprelay");
+    if (options.verbose)
+        log_set_level(LOG_DEBUG);
+    return relay_run(options.config_path, steal_ptr(settings)) < 0 ? EXIT_FAILURE : EX_OK;
+}

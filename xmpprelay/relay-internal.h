@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * What the files of the relay share: relay.c builds it and owns the loop, turn.c is what one turn
+ * of it does, operator.c what the control socket asks of it.
+ */
+
+#include "xmpprelay/control.h"
+#include "xmpprelay/dispatch.h"
+#include "xmpprelay/inbox.h"
+#include "xmpprelay/relay.h"
+#include "xmpprelay/sessions.h"
+#include "xmpprelay/spool.h"
+
+#include <systemd/sd-event.h>
+
+/* An entry that was settled in this turn, told to everyone who wants to know after the commit. */
+typedef struct Fate {
+    size_t destination;
+    bool delivered;
+    char reason[RECORD_REASON_MAX];
+    SpoolFate record;
+    Record *content; /* for the log's fields; NULL where it can't be had */
+} Fate;
+
+/* A message that goes out after the commit. */
+typedef struct Post {
+    size_t destination;
+    int64_t seq;
+    char stanza_id[SPOOL_STANZA_ID_SIZE];
+    char *body; /* NULL: it can't be composed, for `reason` */
+    const char *reason;
+} Post;
+
+/* Ids of unknown fate, as a session's start refers to them. */
+typedef struct Pending {
+    char (*ids)[SPOOL_STANZA_ID_SIZE];
+    const char **pointers;
+} Pending;
+
+typedef enum RelayPhase {
+    RELAY_RUNNING,
+    RELAY_CHANGING, /* the sessions leave, then those of `next_settings` start */
+    RELAY_STOPPING, /* the sessions leave, then the loop ends */
+} RelayPhase;
+
+struct Relay {
+    sd_event *event;
+    const char *config_path;
+    Settings *settings;
+    Settings *next_settings;
+    RelayPhase phase;
+    bool sessions_gone; /* CHANGING, STOPPING: the last process has been reaped */
+
+    Spool *spool;
+    Inbox *inbox;
+    Control *control;
+    Sessions *sessions;
+    Dispatch *dispatch;
+    Pending *pending; /* by destination */
+    size_t n_pending;
+
+    sd_event_source *inbox_source;
+    sd_event_source *turn_source;
+    sd_event_source *wake_source;
+    sd_event_source *tick_source;
+
+    Fate *fates;
+    size_t n_fates;
+    size_t fates_size;
+    Post *posts;
+    size_t n_posts;
+    size_t posts_size;
+    bool spool_failing;
+    char status[192]; /* as told to the service manager */
+    ControlCounts counts;
+};
+
+/* Has a turn run once what is ready in the loop has been served. */
+void relay_wake(Relay *relay);
+
+/* One turn: gather, one transaction, then receipts and posts. Failures are handled inside. */
+void relay_turn(Relay *relay);
+
+/* Loads the windows as they stand in the spool. 0 or -errno. */
+int relay_fill(Relay *relay);
+
+/* Says once that the spool can't be written, and once that it can again. */
+void relay_note_spool(Relay *relay, int r);
+
+extern const ControlOwner relay_control_owner; /* without userdata */
