@@ -11,77 +11,37 @@
 
 #include "milterd/manager.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/random.h>
-#include <sys/wait.h>
 #include <sysexits.h>
 
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
-#include "common/child.h"
 #include "common/log.h"
 #include "common/units.h"
 
 #include "milterd/listener.h"
 #include "milterd/pool.h"
-#include "milterd/worker.h"
+#include "milterd/workers.h"
 
-typedef struct Manager Manager;
-
-/* What the manager holds for a child, from its fork to its end. */
-typedef struct Child {
-    Manager *manager;
-    pid_t pid;
-    sd_event_source *exit_source;
-    int report_fd; /* our end; closed with the source */
-    sd_event_source *report_source;
-    struct Child *next;
-} Child;
-
-struct Manager {
+typedef struct Manager {
     sd_event *event;
     sd_event_source *timer;
     const char *config_path;
     Settings *settings;
     Listeners listeners;
     Pool pool;
-    Child *children;
+    Workers workers;
     bool reload_wanted;
     bool reloading;      /* the service manager was told so */
     bool announced;      /* and that we are ready, once */
     const char *trouble; /* what went wrong in the last reload; NULL: nothing */
-};
+} Manager;
 
 static usec_t now_here(void)
 {
     return now_usec(CLOCK_MONOTONIC);
-}
-
-static uint32_t random_number(void)
-{
-    uint32_t number = 0;
-
-    /* Early in the boot there may be none yet; then all delays are full ones. */
-    if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
-        number = 0;
-    return number;
-}
-
-static void child_free(Child *child)
-{
-    Child **at = &child->manager->children;
-
-    while (*at != child)
-        at = &(*at)->next;
-    *at = child->next;
-
-    sd_event_source_disable_unref(child->report_source);
-    sd_event_source_disable_unref(child->exit_source);
-    close_fd(child->report_fd);
-    free(child);
 }
 
 static void step(Manager *manager);
@@ -112,156 +72,19 @@ static void tell_service_manager(Manager *manager)
     manager->reloading = false;
 }
 
-/* What of a death is worth a line, and how urgent it is. */
-static void log_end(const PoolWorker *worker, int status)
-{
-    /* One that had not come so far as to take SIGUSR1 for a word has nothing to drain. */
-    bool clean = (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
-                 (WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1);
-    char text[CHILD_STATUS_MAX], lived[UNITS_TEXT_MAX];
-
-    child_status(status, text);
-    duration_human(now_here() - worker->started_usec, lived);
-    if (worker->phase == POOL_DRAINING && clean)
-        log_debug("worker %d has drained", (int)worker->pid);
-    else if (worker->phase == POOL_DRAINING)
-        log_warning("worker %d %s while it drained", (int)worker->pid, text);
-    else if (worker->phase == POOL_KILLED)
-        log_debug("worker %d %s, by us", (int)worker->pid, text);
-    else
-        log_error("worker %d %s after %s%s; it is replaced", (int)worker->pid, text, lived,
-                  worker->served ? "" : ", before it had served a connection");
-}
-
-static int on_worker_exit(sd_event_source *source, const siginfo_t *info, void *userdata)
-{
-    Child *child = userdata;
-    Manager *manager = child->manager;
-    PoolWorker worker;
-    int status;
-
-    /* What waitpid() would have said. */
-    if (info->si_code == CLD_EXITED)
-        status = W_EXITCODE(info->si_status, 0);
-    else
-        status = W_EXITCODE(0, info->si_status) | (info->si_code == CLD_DUMPED ? WCOREFLAG : 0);
-
-    if (pool_ended(&manager->pool, child->pid, now_here(), random_number(), &worker))
-        log_end(&worker, status);
-    child_free(child);
-    step(manager);
-    return 0;
-}
-
-static int on_worker_report(sd_event_source *source, int fd, uint32_t events, void *userdata)
-{
-    Child *child = userdata;
-    Manager *manager = child->manager;
-    char what[16];
-    ssize_t n;
-
-    n = read(fd, what, sizeof(what));
-    if (n <= 0) {
-        if (n == 0 || (errno != EAGAIN && errno != EINTR))
-            child->report_source = sd_event_source_disable_unref(source);
-        return 0;
-    }
-    for (ssize_t i = 0; i < n; i++) {
-        if (what[i] == WORKER_READY)
-            pool_ready(&manager->pool, child->pid);
-        else if (what[i] == WORKER_SERVED)
-            pool_served(&manager->pool, child->pid);
-    }
-    step(manager);
-    return 0;
-}
-
 /* The slots go round: each listener has as many workers as the others. */
 static const Listener *listener_of(const Manager *manager, size_t slot)
 {
     return manager->listeners.items[slot % manager->listeners.n];
 }
 
-_Noreturn static void run_child(const Manager *manager, const Listener *listener, int report_fd)
-{
-    WorkerSpec spec = {
-        .settings = manager->settings,
-        .listen_fd = listener->fd,
-        .local = listener->address.family == AF_UNIX,
-        .report_fd = report_fd,
-    };
-
-    worker_run(&spec);
-}
-
-static int watch_child(Manager *manager, Child *child)
-{
-    int r;
-
-    r = sd_event_add_child(manager->event, &child->exit_source, child->pid, WEXITED, on_worker_exit,
-                           child);
-    if (r < 0)
-        return r;
-    r = sd_event_add_io(manager->event, &child->report_source, child->report_fd, EPOLLIN,
-                        on_worker_report, child);
-    if (r < 0)
-        return r;
-
-    /* What a worker said is heard before its end. */
-    return sd_event_source_set_priority(child->exit_source, SD_EVENT_PRIORITY_NORMAL + 1);
-}
-
-static int start_worker(Manager *manager, size_t slot)
-{
-    const Listener *listener = listener_of(manager, slot);
-    int report[2], r;
-    Child *child;
-
-    child = calloc(1, sizeof(*child));
-    if (!child)
-        return -ENOMEM;
-    if (pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0) {
-        r = -errno;
-        free(child);
-        return r;
-    }
-
-    child->pid = child_fork("milterd-worker", (int[]){ listener->fd, report[1] }, 2);
-    if (child->pid == 0)
-        run_child(manager, listener, report[1]);
-    close(report[1]);
-    if (child->pid < 0) {
-        r = child->pid;
-        close(report[0]);
-        free(child);
-        return r;
-    }
-
-    child->manager = manager;
-    child->report_fd = report[0];
-    child->next = manager->children;
-    manager->children = child;
-
-    r = watch_child(manager, child);
-    if (r == 0)
-        r = pool_started(&manager->pool, slot, child->pid, now_here());
-    if (r < 0) {
-        kill(child->pid, SIGKILL);
-        waitpid(child->pid, NULL, 0);
-        child_free(child);
-        return r;
-    }
-    log_debug("started worker %d on %s", (int)child->pid, listener->name);
-    return 0;
-}
-
 static void start_step(Manager *manager, size_t slot)
 {
-    int r = start_worker(manager, slot);
+    int r = workers_start(&manager->workers, slot, listener_of(manager, slot), manager->settings);
 
     if (r < 0) {
         log_error("cannot start a worker: %s; trying again later", strerrordesc_np(-r));
-        pool_start_failed(&manager->pool, now_here(), random_number());
+        pool_start_failed(&manager->pool, now_here(), workers_random());
     }
 }
 
@@ -294,12 +117,6 @@ static void set_timer(Manager *manager, usec_t at_usec)
         log_error("cannot set a timer: %s; stopping", strerrordesc_np(-r));
         sd_event_exit(manager->event, EX_OSERR);
     }
-}
-
-static void kill_all(Manager *manager)
-{
-    for (Child *child = manager->children; child; child = child->next)
-        kill(child->pid, SIGKILL);
 }
 
 static void reload_now(Manager *manager);
@@ -338,6 +155,11 @@ static void step(Manager *manager)
         break;
     }
     tell_service_manager(manager);
+}
+
+static void on_worker_change(void *userdata)
+{
+    step(userdata);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
@@ -515,17 +337,19 @@ static int set_up(Manager *manager)
         return EX_UNAVAILABLE;
     }
     log_unused(manager);
+    manager->workers = (Workers){
+        .event = manager->event,
+        .pool = &manager->pool,
+        .on_change = on_worker_change,
+        .userdata = manager,
+    };
     pool_init(&manager->pool, n_slots(manager), manager->settings->drain_timeout_usec);
     return 0;
 }
 
 static void manager_done(Manager *manager)
 {
-    kill_all(manager);
-    while (manager->children) {
-        waitpid(manager->children->pid, NULL, 0);
-        child_free(manager->children);
-    }
+    workers_done(&manager->workers);
     listeners_done(&manager->listeners);
     pool_done(&manager->pool);
     sd_event_source_unref(manager->timer);
