@@ -43,6 +43,7 @@
 
 #define READS_PER_RECORD 4
 #define READS_PER_STEP 64
+#define STEP_USEC (100 * USEC_PER_MSEC) /* a step that takes longer lets others have their turn */
 #define ANSWERS_MAX 256 /* requests are answered while no more than this waits to be written */
 
 #define NS_MUC_USER "http://jabber.org/protocol/muc#user"
@@ -69,6 +70,8 @@ struct Stream {
     int fd;
     usec_t deadline_usec; /* to be online, CLOCK_MONOTONIC */
     usec_t heard_usec;
+    uint64_t taken;       /* bytes out of the socket… */
+    uint64_t stanza_from; /* … and how many when the last stanza was over */
     bool closing, disconnected, over;
     ReasonNotes notes; /* established and online are there */
     EndCause cause;
@@ -127,6 +130,8 @@ static int on_certificate(const xmpp_tlscert_t *certificate, const char *const e
     size_t n = 0;
 
     while (n < ELEMENTSOF(names) && (names[n] = xmpp_tlscert_get_dnsname(certificate, n)))
+        n++;
+    if (n == 0 && (names[0] = xmpp_tlscert_get_string(certificate, XMPP_CERT_SUBJECT)))
         n++;
     reason_note_certificate(&the_stream->notes, error, names, n);
     return 0;
@@ -194,6 +199,7 @@ static int connect_next(Stream *stream)
         return -ENOMEM;
     stream->fd = -1;
     stream->disconnected = false;
+    stream->taken = stream->stanza_from = 0;
     stream->notes = (ReasonNotes){};
     snprintf(stream->notes.address, sizeof(stream->notes.address),
              strchr(address->host, ':') ? "[%.46s]:%u" : "%.46s:%u", address->host, address->port);
@@ -472,6 +478,7 @@ static int on_stanza(xmpp_conn_t *conn, xmpp_stanza_t *stanza, void *userdata)
     if (!name || stream->over || stream->disconnected)
         return 1;
     stream->heard_usec = now_usec(CLOCK_MONOTONIC);
+    stream->stanza_from = stream->taken;
     if (streq(name, "message"))
         receive_message(stream, stanza);
     else if (streq(name, "presence"))
@@ -516,29 +523,46 @@ static void disconnected(Stream *stream)
     over(stream, cause, "%s", reason);
 }
 
-StreamStep stream_step(Stream *stream)
+static void check_bounds(Stream *stream)
 {
-    uint64_t taken = bytes_taken(stream);
-    int idle = 0, reads = 0;
+    if (stream->memory.used_bytes > STREAM_MEMORY_MAX ||
+        stream->taken - stream->stanza_from > STREAM_STANZA_MAX)
+        over(stream, END_NETWORK,
+             "the server of %s sent a stanza larger than any should be (1 MB, or 16 MB in memory)",
+             stream->domain);
+    if (stream->notes.parse_error)
+        over(stream, END_NETWORK,
+             "the server of %s sent what is no XML; check accounts.host, accounts.port and "
+             "accounts.tls",
+             stream->domain);
+}
 
-    while (!stream->over && !stream->disconnected && idle < READS_PER_RECORD &&
-           reads++ < READS_PER_STEP) {
-        uint64_t before = taken;
+/* Reads and writes until there is nothing left, or enough is done for one turn. */
+static bool pump(Stream *stream)
+{
+    usec_t began = now_usec(CLOCK_MONOTONIC);
+    int idle = 0;
+
+    for (int reads = 0; idle < READS_PER_RECORD && reads < READS_PER_STEP; reads++) {
+        uint64_t taken;
 
         xmpp_run_once(stream->ctx, 0);
+        check_bounds(stream);
+        if (stream->over || stream->disconnected)
+            return false;
         taken = bytes_taken(stream);
-        idle = taken == before ? idle + 1 : 0;
-        if (stream->memory.used_bytes > STREAM_MEMORY_MAX)
-            over(stream, END_NETWORK,
-                 "the server of %s sent more than fits into %zu MB in one stanza; something that "
-                 "is no XMPP server?",
-                 stream->domain, STREAM_MEMORY_MAX >> 20);
-        if (stream->notes.parse_error)
-            over(stream, END_NETWORK,
-                 "the server of %s sent what is no XML; check accounts.host, "
-                 "accounts.port and accounts.tls",
-                 stream->domain);
+        idle = taken == stream->taken ? idle + 1 : 0;
+        stream->taken = taken;
+        if (now_usec(CLOCK_MONOTONIC) - began > STEP_USEC)
+            return true;
     }
+    return idle < READS_PER_RECORD;
+}
+
+StreamStep stream_step(Stream *stream)
+{
+    bool more = !stream->over && !stream->disconnected && pump(stream);
+
     if (!stream->over && stream->disconnected)
         disconnected(stream);
     if (!stream->over && !stream->notes.online &&
@@ -547,7 +571,7 @@ StreamStep stream_step(Stream *stream)
              stream->domain, stream->notes.address, (int)(STREAM_CONNECT_USEC / USEC_PER_SEC));
     if (stream->over)
         return STREAM_OVER;
-    return idle < READS_PER_RECORD ? STREAM_MORE : STREAM_IDLE;
+    return more ? STREAM_MORE : STREAM_IDLE;
 }
 
 int stream_fd(const Stream *stream)

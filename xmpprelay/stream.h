@@ -23,7 +23,10 @@
 /* From the beginning of the connection to the bound resource. */
 #define STREAM_CONNECT_USEC (30 * USEC_PER_SEC)
 
-/* Past this the server sends stanzas that no honest one does. */
+/* Past either of these the server sends stanzas that no honest one does: bytes on the wire, and
+ * memory that the library takes for them. The first is low because the library needs time in
+ * the square of a stanza's length. */
+#define STREAM_STANZA_MAX ((uint64_t)1 << 20)
 #define STREAM_MEMORY_MAX ((size_t)16 << 20)
 
 #define STREAM_TEXT_MAX 160 /* bytes of a server's text that are kept for people */
