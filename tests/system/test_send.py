@@ -10,6 +10,12 @@ import struct
 import pytest
 
 
+@pytest.fixture
+def running(bridge):
+    """All but the mail filter."""
+    return bridge.start(milterd=False)
+
+
 def test_text_on_the_command_line_is_said(running):
     done = running.relay.send("-s", "critical", "-t", "Backup", "ops", "--", "tape", "is", "full")
 

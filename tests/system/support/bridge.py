@@ -36,10 +36,11 @@ class Bridge:
         self.reader = self.add_reader().wait_joined()
         return self.reader
 
-    def start(self, ready=True):
+    def start(self, ready=True, milterd=True):
         self.start_reader()
         self.relay.start()
-        self.milterd.start()
+        if milterd:
+            self.milterd.start()
         if ready:
             self.relay.wait_ready()
         return self

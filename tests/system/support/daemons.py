@@ -6,10 +6,12 @@ Each daemon has a user of its own, as on a real machine: what lets them talk is 
 socket. The programs are copied, since a user's home is often closed to them.
 """
 
+import errno
 import json
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 
 from .place import Failure, own, run, wait_until
@@ -39,14 +41,17 @@ class Programs:
 
     def __init__(self, place, build):
         self.folder = place.folder("bin")
+        self.build = build
         for name, path in PROGRAMS.items():
             source = os.path.join(build, path)
-            if not os.path.exists(source):
-                raise Failure(f"{source} is missing: build first")
-            shutil.copy(source, self.folder / name)
+            if os.path.exists(source):
+                shutil.copy(source, self.folder / name)
 
     def __getitem__(self, name):
-        return self.folder / name
+        path = self.folder / name
+        if not path.exists():
+            raise Failure(f"{name} is not in {self.build}: build it first")
+        return path
 
 
 def sanitizer_environment():
@@ -82,7 +87,7 @@ class Xmpprelay:
         self.spool_extra = ""
         self.default_destination = next(iter(self.rooms))
         self.process = place.process(
-            name, [programs["xmpprelay"], "-c", self.config, "-v"], user=RELAY_USER,
+            name, [programs.folder / "xmpprelay", "-c", self.config, "-v"], user=RELAY_USER,
             groups=["daemon"], env=sanitizer_environment(), cwd=self.folder)
 
     def set_password(self, password, mode=0o400):
@@ -187,7 +192,7 @@ class Milterd:
         self.workers = 2
         self.process = place.process(
             "milterd" if name == "milter" else name,
-            [programs["milterd"], "-c", self.config, "-v"], user=MILTERD_USER,
+            [programs.folder / "milterd", "-c", self.config, "-v"], user=MILTERD_USER,
             groups=[MTA_GROUP], env=sanitizer_environment(), cwd=self.folder)
 
     def text(self):
@@ -250,6 +255,7 @@ def group_of(user):
 
 
 def is_bound(path):
-    """Whether a process has a socket bound to the path: a file alone proves nothing."""
-    with open("/proc/net/unix", encoding="utf-8", errors="replace") as table:
-        return any(line.rstrip("\n").endswith(f" {path}") for line in table)
+    """Whether a process has a socket at the path: a file alone proves nothing."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        # A socket of the other type tells so, and does not notice.
+        return probe.connect_ex(str(path)) in (0, errno.EPROTOTYPE)
