@@ -64,9 +64,9 @@ const ConfigKey settings_keys[] = {
       .fallback = "\"30s\"", .min = 0, .max = 3600 * USEC_PER_SEC },
     /* Between two steps of one message Postfix may be silent for its content timeout, 300 s. */
     { "idle_timeout", CONFIG_DURATION, offsetof(Settings, idle_timeout_usec), .fallback = "\"10m\"",
-      .min = 301 * USEC_PER_SEC, .max = 24 * 3600 * USEC_PER_SEC },
+      .min = 301 * USEC_PER_SEC, .max = 24 * (usec_t)3600 * USEC_PER_SEC },
     { "max_message", CONFIG_SIZE, offsetof(Settings, max_message), .fallback = "\"1M\"",
-      .min = 1024, .max = 64 * 1024 * 1024 },
+      .min = 1024, .max = 64 * (uint64_t)1024 * 1024 },
     { "relay", CONFIG_GROUP, offsetof(Settings, relay), .keys = relay_keys },
     { "rules", CONFIG_LIST, offsetof(Settings, rules), .keys = rule_keys, .item_size = sizeof(Rule),
       .item_free = rule_free, .parse = rules_check },

@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <syslog.h>
 
@@ -34,6 +35,8 @@
 #define DRAIN_STEP_USEC (20 * USEC_PER_MSEC)
 /* Silence is noticed at most an eighth of the timeout late. */
 #define IDLE_STEPS 8
+/* Connections, and for each at most one socket to the relay. */
+#define DESCRIPTORS_MAX ((rlim_t)65536)
 
 typedef struct Worker {
     const WorkerSpec *spec;
@@ -136,6 +139,19 @@ _Noreturn static void fail(const char *what, int error)
     _exit(EX_OSERR);
 }
 
+/* libmilter gives up, and with it all its sessions, when accept() finds no descriptor free a few
+ * times. The soft limit is low for the sake of select(), which nothing here uses. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = MAX(limit.rlim_cur, MIN(limit.rlim_max, DESCRIPTORS_MAX));
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_debug("cannot raise the limit of open files: %m");
+}
+
 _Noreturn void worker_run(const WorkerSpec *spec)
 {
     /* Lives as long as the process; libmilter's threads refer to it. */
@@ -154,6 +170,7 @@ _Noreturn void worker_run(const WorkerSpec *spec)
     if (r != 0)
         fail("cannot block signals", r);
     signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
 
     worker.spec = spec;
     r = connections_init(&worker.connections, STDERR_FILENO + 1, spec->settings->idle_timeout_usec);
