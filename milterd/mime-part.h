@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * What the header of a MIME part says of it (RFC 2045, 2183, 2231), dates (RFC 5322) and digests:
+ * the adapter of GMime and GLib.
+ */
+
+#include "common/util.h"
+
+#define MIME_VALUE_MAX 8192 /* bytes of a header's value that are looked at */
+#define MIME_TYPE_MAX 64
+#define MIME_BOUNDARY_MAX 256 /* RFC 2046 allows 70 */
+
+typedef struct MimePart {
+    char
+        type[MIME_TYPE_MAX + 1]; /* "text", lower case; text/plain where nothing sensible is said */
+    char subtype[MIME_TYPE_MAX + 1];
+    char boundary[MIME_BOUNDARY_MAX + 1]; /* "" if there is none */
+    char *charset;                        /* or NULL */
+    char *name;                           /* of a file: clean, in one line; or NULL */
+    bool attachment;                      /* the sender wants it shown as a file */
+    int encoding;                         /* GMimeContentEncoding */
+} MimePart;
+
+/* In each process that reads mail, before its threads do; never in the manager. */
+void mime_part_init_library(void);
+
+/* Reads the values of Content-Type, Content-Transfer-Encoding and Content-Disposition, NULL where
+ * there is none. -ENOMEM. */
+int mime_part_read(MimePart *part, const char *type, const char *encoding, const char *disposition);
+void mime_part_done(MimePart *part);
+
+bool mime_part_is(const MimePart *part, const char *type, const char *subtype); /* NULL: any */
+bool mime_part_is_encoded(const MimePart *part);
+
+/* The content without its transfer encoding, at most `max` bytes of it and a NUL; *ret_cut is set
+ * when there is more, else left. The caller frees it. -ENOMEM. */
+int mime_part_decode(const MimePart *part, const char *bytes, size_t size, size_t max, char **ret,
+                     size_t *ret_size, bool *ret_cut);
+
+/* How large the content is without its encoding, or nearly. */
+size_t mime_part_size(const MimePart *part, const char *bytes, size_t size);
+
+/* False where the value is no date that can be read. */
+bool mime_date_read(const char *value, usec_t *ret_usec);
+
+/* SHA-256 over pieces, each with its length, so that no two lists of pieces are the same. */
+typedef struct Digest Digest;
+#define DIGEST_TEXT_MAX 64
+Digest *digest_new(void);
+void digest_add(Digest *digest, const void *bytes, size_t size);
+/* Writes lower-case hexadecimal digits and a NUL, and frees it. */
+void digest_end(Digest *digest, char ret[static DIGEST_TEXT_MAX + 1]);

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "tests/unit/mails.h"
+
+#include "common/text.h"
+#include "milterd/mime-part.h"
+#include "milterd/mime.h"
+
+static bool cut;
+
+static char *read_text(Mail mail)
+{
+    char *text = NULL;
+
+    assert_int_equal(mime_text(&mail, &text, &cut), 0);
+    assert_true(text_is_clean(text, strlen(text)));
+    mail_done(&mail);
+    return text;
+}
+
+static void assert_reads(const char *mail, const char *expected)
+{
+    _cleanup_free_ char *text = read_text(mail_of_text(mail));
+
+    assert_string_equal(text, expected);
+}
+
+static void assert_file_reads(const char *name, const char *expected)
+{
+    _cleanup_free_ char *text = read_text(mail_of_file(name));
+
+    assert_string_equal(text, expected);
+}
+
+static void mime_mails_of_real_life_are_read(void **state)
+{
+    assert_file_reads("cron.eml",
+                      "/etc/cron.daily/backup:\n"
+                      "pg_dump: Fehler: Verbindung für Datenbank »kunden« nicht möglich\n"
+                      "run-parts: /etc/cron.daily/backup exited with return code 1");
+    assert_file_reads("grafana-html.eml",
+                      "[FIRING:1] DiskAlmostFull\n\nLabel  Value\ninstance  db1:9100\n"
+                      "mountpoint  /var\n\nOnly 3 % are left – grows by 1 GB/h.\n\n"
+                      "Open the dashboard <https://grafana.example.org/d/disk?var-host=db1>");
+    assert_file_reads("gb2312.eml", "主机: db1\n状态: 严重 (磁盘空间不足 囧)");
+    assert_file_reads("latin1-unlabelled.eml", "Die Batterie hält noch 5 Minuten.\n"
+                                               "Geräte werden heruntergefahren.");
+    assert_file_reads("smartd-multipart.eml",
+                      "Device: /dev/sda [SAT], 8 Currently unreadable (pending) sectors – check "
+                      "it.\n\n[attachment: smartctl.txt (text/plain, 67 bytes)]");
+}
+
+static void mime_body_without_type_is_text(void **state)
+{
+    assert_reads("Subject: x\n\n\n  indented\nb\n\n\n", "  indented\nb");
+    assert_reads("Subject: x\n\n", "");
+    assert_reads("", "");
+    assert_reads("Content-Type: nonsense\n\na", "a");
+    assert_reads("Content-Type: text\n\na", "a");
+    assert_reads("Content-Type: text/plain; charset\n\na", "a");
+    assert_reads("Content-Type: text/plain; charset=\"utf-8\n\n\xc3\xbc", "ü");
+    assert_reads("Content-Transfer-Encoding: nonsense\n\na=20b", "a=20b");
+}
+
+static void mime_encodings_are_undone(void **state)
+{
+    assert_reads("Content-Transfer-Encoding: quoted-printable\n\na=\nb =C3=BC=ZZ=", "ab ü=ZZ");
+    assert_reads("Content-Transfer-Encoding:  BASE64 \n\nw7zD\r\nvA==\r\n-- \nfooter", "üü");
+    assert_reads("Content-Type: text/plain; charset=iso-8859-1\n"
+                 "Content-Transfer-Encoding: quoted-printable\n\n=80 =96 =FC",
+                 "€ – ü");
+    assert_reads("Content-Type: text/plain; charset=utf-8\n\n\xef\xbb\xbf"
+                 "a\xff",
+                 "a\xef\xbf\xbd");
+}
+
+#define ALTERNATIVE "Content-Type: multipart/alternative; boundary=b\n\n"
+#define MIXED "Content-Type: multipart/mixed; boundary=b\n\n"
+#define PART "--b\nContent-Type: "
+
+static void mime_alternative_is_the_plain_text_unless_empty(void **state)
+{
+    assert_reads(ALTERNATIVE PART "text/plain\n\nplain\n" PART "text/html\n\n<p>html\n--b--",
+                 "plain");
+    assert_reads(ALTERNATIVE PART "text/html\n\n<p>html\n" PART "text/plain\n\nplain\n--b--",
+                 "plain");
+    assert_reads(ALTERNATIVE PART "text/plain\n\n \n\n" PART "text/html\n\n<p>html\n--b--", "html");
+    assert_reads(ALTERNATIVE PART
+                 "text/plain\n\n\n" PART
+                 "multipart/related; boundary=c\n\n--c\nContent-Type: text/html\n\n"
+                 "<p>html\n--c\nContent-Type: image/png\n\nx\n--c--\n--b--",
+                 "html");
+    assert_reads(ALTERNATIVE PART "text/calendar\n\nBEGIN\n" PART "text/html\n\n<p>html\n--b--",
+                 "html");
+    assert_reads(ALTERNATIVE PART "image/png\n\nx\n--b--", "[attachment: image/png, 1 bytes]");
+}
+
+static void mime_mixed_names_attachments(void **state)
+{
+    assert_reads(MIXED PART "text/plain\n\ntext\n" PART
+                            "image/png; name=\"=?utf-8?q?gr=C3=BCn?=.png\"\n"
+                            "Content-Transfer-Encoding: base64\n\nAAAA\nAAAA\n" PART
+                            "application/pdf\nContent-Disposition: attachment;\n"
+                            " filename*=utf-8''b%C3%BCch.pdf\n\nx\n" PART
+                            "text/html\n\n<b>more</b>\n--b--\nepilogue",
+                 "text\n\n[attachment: grün.png (image/png, 6 bytes)]\n"
+                 "[attachment: büch.pdf (application/pdf, 1 bytes)]\n\nmore");
+}
+
+static void mime_text_in_an_attachment_alone_is_shown(void **state)
+{
+    assert_reads(MIXED PART
+                 "text/plain\n\n\n" PART
+                 "text/plain\nContent-Disposition: attachment; filename=r.txt\n\nreport\n"
+                 "--b--",
+                 "[attachment: r.txt (text/plain, 6 bytes)]\n\nreport");
+    assert_reads("Content-Disposition: attachment; filename=x\n\nroot", "root");
+}
+
+static void mime_signed_and_related_are_their_first_part(void **state)
+{
+    assert_reads("Content-Type: multipart/signed; boundary=b\n\n" PART "text/plain\n\ntext\n" PART
+                 "application/pgp-signature; name=s.asc\n\nx\n--b--",
+                 "text");
+    assert_reads("Content-Type: multipart/related; boundary=b\n\n" PART "image/png\n\nx\n" PART
+                 "text/html\n\n<p>text\n--b--",
+                 "[attachment: image/png, 1 bytes]\n\ntext");
+}
+
+static void mime_message_in_a_mail_shows_who_and_what(void **state)
+{
+    assert_reads(MIXED PART "message/rfc822\n\nFrom: a@x\nSubject: =?utf-8?q?=C3=BC?=\n"
+                            "Content-Transfer-Encoding: base64\n\naW5uZXI=\n--b--",
+                 "From: a@x\nSubject: ü\n\ninner");
+    assert_reads("Content-Type: multipart/digest; boundary=b\n\n--b\n\nSubject: s\n\ntext\n--b--",
+                 "From: \nSubject: s\n\ntext");
+}
+
+static void mime_broken_structure_is_read_as_far_as_it_goes(void **state)
+{
+    assert_reads("Content-Type: multipart/mixed\n\nno boundary", "no boundary");
+    assert_reads(MIXED "no such line", "no such line");
+    assert_reads(MIXED PART "text/plain\n\nnever ends", "never ends");
+    assert_reads(MIXED "--b\nno header, no empty line\n--b--", "no header, no empty line");
+    assert_reads(MIXED "--b\nContent-Type: text/plain\nno empty line\n--b--", "no empty line");
+    assert_reads(MIXED "--b\nContent-Type: text/plain;\n x=y\nno empty line\n--b--",
+                 "no empty line");
+    assert_reads(MIXED "--bb\n\nno\n--b  \r\n\r\nyes\r\n--b--\r\n", "yes");
+    /* The inner multipart lacks its end. */
+    assert_reads(MIXED PART "multipart/mixed; boundary=c\n\n--c\n\ninner\n--b\n\nouter\n--b--",
+                 "inner\n\nouter");
+    assert_reads(MIXED "--b--\nx", "");
+}
+
+static void mime_parts_and_depth_are_bounded(void **state)
+{
+    size_t size = 10 << 20;
+    _cleanup_free_ char *mail = malloc(size + 256), *text = NULL;
+    clock_t began = clock();
+    char *at = stpcpy(mail, MIXED);
+
+    while (at < mail + size)
+        at = stpcpy(at, "--b\n\nx\n");
+    text = read_text(mail_of(mail, (size_t)(at - mail)));
+    assert_true(cut);
+    assert_true(strlen(text) < 4 * MIME_PARTS_MAX);
+    free(steal_ptr(text));
+
+    /* A thousand multiparts in one another, and then lines that look like boundaries. */
+    at = stpcpy(mail, "Content-Type: multipart/mixed; boundary=0\n\n");
+    for (int i = 0; i < 1000; i++)
+        at += sprintf(at, "--%d\nContent-Type: multipart/mixed; boundary=%d\n\n", i, i + 1);
+    while (at < mail + size)
+        at = stpcpy(at, "\n--1x\n--2x");
+    text = read_text(mail_of(mail, (size_t)(at - mail)));
+    assert_true(cut);
+    free(steal_ptr(text));
+
+    at = mail;
+    for (int i = 0; i < 1000; i++)
+        at = stpcpy(at, "Content-Type: message/rfc822\n\n");
+    text = read_text(mail_of(mail, (size_t)(at - mail)));
+    assert_true(cut);
+    assert_true(clock() - began < 5 * CLOCKS_PER_SEC);
+}
+
+static void mime_large_bodies_are_bounded(void **state)
+{
+    static const char *const heads[] = {
+        "Content-Type: text/html\n\n",
+        "Content-Type: text/plain; charset=utf-16\n\n",
+        "Content-Type: text/plain; charset=us-ascii\nContent-Transfer-Encoding: base64\n\n",
+        "Content-Transfer-Encoding: quoted-printable\n\n",
+        "Content-Transfer-Encoding: x-uuencode\n\nbegin 644 x\n",
+    };
+    static const char *const pieces[] = { "=", "<td>\n", "M86$\n", "AAAA\n", "\xff" };
+    size_t size = 10 << 20;
+    _cleanup_free_ char *mail = malloc(size + 256);
+    clock_t began = clock();
+
+    for (size_t i = 0; i < ELEMENTSOF(heads); i++) {
+        _cleanup_free_ char *text = NULL;
+        char *at = stpcpy(mail, heads[i]);
+
+        while (at < mail + size)
+            at = stpcpy(at, pieces[i]);
+        text = read_text(mail_of(mail, (size_t)(at - mail)));
+        assert_true(strlen(text) <= 3 * MIME_TEXT_MAX);
+    }
+    assert_true(clock() - began < 8 * CLOCKS_PER_SEC);
+}
+
+static void mime_controls_do_not_come_through(void **state)
+{
+    static const char mail[] = "Subject: x\n\na\0b\x1b[31mc\x7f\r\nd\re\n\0";
+    _cleanup_free_ char *text = read_text(mail_of(mail, sizeof(mail) - 1));
+
+    assert_string_equal(text, "ab[31mc\nd\ne");
+}
+
+static void mime_dates_are_read(void **state)
+{
+    usec_t usec = 0;
+
+    assert_true(mime_date_read("Sat, 21 Nov 2026 06:12:43 +0100 (CET)", &usec));
+    assert_int_equal(usec, 1795237963 * USEC_PER_SEC);
+    assert_true(mime_date_read("21 Nov 2026 05:12:43 GMT", &usec));
+    assert_int_equal(usec, 1795237963 * USEC_PER_SEC);
+    assert_false(mime_date_read("", &usec));
+    assert_false(mime_date_read("soon", &usec));
+    assert_false(mime_date_read("Sat, 99 Foo 99999999999999999999 99:99:99", &usec));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mime_mails_of_real_life_are_read),
+        cmocka_unit_test(mime_body_without_type_is_text),
+        cmocka_unit_test(mime_encodings_are_undone),
+        cmocka_unit_test(mime_alternative_is_the_plain_text_unless_empty),
+        cmocka_unit_test(mime_mixed_names_attachments),
+        cmocka_unit_test(mime_text_in_an_attachment_alone_is_shown),
+        cmocka_unit_test(mime_signed_and_related_are_their_first_part),
+        cmocka_unit_test(mime_message_in_a_mail_shows_who_and_what),
+        cmocka_unit_test(mime_broken_structure_is_read_as_far_as_it_goes),
+        cmocka_unit_test(mime_parts_and_depth_are_bounded),
+        cmocka_unit_test(mime_large_bodies_are_bounded),
+        cmocka_unit_test(mime_controls_do_not_come_through),
+        cmocka_unit_test(mime_dates_are_read),
+    };
+
+    mime_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
