@@ -21,13 +21,14 @@ def said(reader, room=None):
         if (match := re.search(r"ALERT \d+", m["body"])))
 
 
-def assert_each_once(reader, numbers):
+def assert_each_once(reader, numbers, twice_at_most=0):
     counted = said(reader)
     wanted = [f"ALERT {n}" for n in numbers]
     missing = [w for w in wanted if w not in counted]
     twice = {k: v for k, v in counted.items() if v > 1}
     assert not missing, f"never said: {missing[:10]} and {len(missing)} in all"
-    assert not twice, f"said more than once: {dict(list(twice.items())[:10])}"
+    assert len(twice) <= twice_at_most and all(v == 2 for v in twice.values()), \
+        f"said more than once: {dict(list(twice.items())[:10])}"
     assert len(counted) == len(wanted)
 
 
@@ -99,8 +100,10 @@ def test_server_restarted_in_mid_stream(kind, request, make_bridge):
     bridge.server.start()
 
     bridge.reader.wait_online_again(mark, timeout=120)
-    bridge.reader.wait_message("ALERT", count=200, timeout=120)
-    assert_each_once(bridge.reader, range(200))
+    wait_until(lambda: len(said(bridge.reader)) == 200, "all to be said", timeout=120, interval=1)
+    # ejabberd forgets a room's history when it stops, so nothing tells the relay which of the
+    # unconfirmed had arrived; that is what delivery.window bounds.
+    assert_each_once(bridge.reader, range(200), twice_at_most=16 if kind == "ejabberd" else 0)
 
 
 def test_server_that_is_down_at_start_is_waited_for(bridge, prosody):
