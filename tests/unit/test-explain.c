@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "tests/unit/test.h"
+
+#include "milterd/explain.h"
+
+#include "milterd/mime.h"
+
+#define MAX_MESSAGE 65536
+
+static void read_mail(Mail *mail, const char *text)
+{
+    assert_return_code(explain_read_mail(mail, text, strlen(text), MAX_MESSAGE), 0);
+}
+
+static void explain_mail_is_split_as_an_mta_does(void **state)
+{
+    _cleanup_(mail_done) Mail mail = {};
+
+    read_mail(&mail, "From root Sat Nov 21 06:25:01 2026\n"
+                     "Subject: disk\n"
+                     "\tfull\r\n"
+                     "X-Empty:\n"
+                     "To:  ops\n"
+                     "\n"
+                     "one\r\n"
+                     "two\n"
+                     "\n"
+                     "end");
+    assert_int_equal(mail.n_headers, 3);
+    assert_string_equal(mail_header(&mail, "subject"), "disk\n\tfull");
+    assert_string_equal(mail_header(&mail, "X-Empty"), "");
+    assert_string_equal(mail_header(&mail, "To"), " ops");
+    assert_int_equal(mail.body_size, 17);
+    assert_memory_equal(mail.body, "one\r\ntwo\r\n\r\nend\r\n", 17);
+}
+
+static void explain_line_that_is_no_header_begins_the_body(void **state)
+{
+    _cleanup_(mail_done) Mail mail = {};
+
+    read_mail(&mail, "Subject: x\nno header here\nFrom: y\n");
+    assert_int_equal(mail.n_headers, 1);
+    assert_memory_equal(mail.body, "no header here\r\n", 16);
+}
+
+static void explain_garbage_is_read_as_far_as_it_goes(void **state)
+{
+    static const char *const garbage[] = { "",   "\n",     ":",      ":\n\n", " x\n",
+                                           "\r", "From ",  "a:",     "a:\n ", "a:\n \n b",
+                                           "\t", "\xFF:x", "a b: c", "a:b\r" };
+
+    for (size_t i = 0; i < ELEMENTSOF(garbage); i++) {
+        _cleanup_(mail_done) Mail mail = {};
+
+        read_mail(&mail, garbage[i]);
+    }
+}
+
+static void explain_body_past_the_limit_is_counted(void **state)
+{
+    _cleanup_(mail_done) Mail mail = {};
+    const char text[] = "Subject: x\n\n0123456789\n0123456789\n";
+
+    assert_return_code(explain_read_mail(&mail, text, strlen(text), 8), 0);
+    assert_int_equal(mail.body_size, 8);
+    assert_int_equal(mail.body_total, 24);
+    assert_true(mail.truncated);
+}
+
+typedef struct Conf {
+    ConfigItems rules;
+} Conf;
+
+static char *explain(const char *configuration, const char *mail, const ExplainFacts *facts)
+{
+    static const ConfigKey keys[] = {
+        { "rules", CONFIG_LIST, offsetof(Conf, rules), .fallback = "()", .keys = rule_keys,
+          .item_size = sizeof(Rule), .item_free = rule_free },
+        {},
+    };
+    char folder[] = "/tmp/test-explain-XXXXXX", path[64], mail_path[64];
+    _cleanup_(config_file_freep) ConfigFile *file = NULL;
+    char *files[] = { mail_path }, *output = NULL;
+    size_t size;
+    Conf conf = {};
+    FILE *stream;
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/conf", folder);
+    snprintf(mail_path, sizeof(mail_path), "%s/mail", folder);
+    stream = fopen(path, "w");
+    fputs(configuration, stream);
+    fclose(stream);
+    stream = fopen(mail_path, "w");
+    fputs(mail, stream);
+    fclose(stream);
+
+    assert_return_code(config_load(path, keys, &conf, &file), 0);
+    stream = open_memstream(&output, &size);
+    assert_return_code(
+        explain_run(&(ExplainSettings){ &conf.rules, MAX_MESSAGE }, facts, files, 1, stream), 0);
+    fclose(stream);
+    config_target_done(keys, &conf);
+    unlink(path);
+    unlink(mail_path);
+    rmdir(folder);
+    return output;
+}
+
+static const char two_rules[] = "rules: ("
+                                "  { name = \"cron\"; match: { subject: { glob = \"Cron <*\"; }; };"
+                                "    to = [ \"ops\" ]; verdict = \"discard\"; },"
+                                "  { name = \"nms\"; match: { from = \"nms@nms.example.org\";"
+                                "    client: { cidr = \"10.0.0.0/8\"; }; }; to = [ \"ops\" ]; }"
+                                ");";
+
+static const char nms_mail[] = "From: NMS <nms@nms.example.org>\n"
+                               "Subject: =?utf-8?Q?web1_ist_nicht_verf=C3=BCgbar?=\n"
+                               "Message-ID: <1@nms.example.org>\n"
+                               "\n"
+                               "Packet loss = 100%\n";
+
+static void explain_shows_the_message_and_the_verdict(void **state)
+{
+    _cleanup_free_ char *output =
+        explain(two_rules, nms_mail, &(ExplainFacts){ .client = "10.1.2.3" });
+
+    assert_non_null(strstr(output, "rule cron: does not match\n"));
+    assert_non_null(strstr(output, "rule nms: matches, and decides\n"));
+    assert_non_null(strstr(output, "  Subject: web1 ist nicht verf\xC3\xBCgbar\n"));
+    assert_non_null(strstr(output, "  | Packet loss = 100%\n"));
+    assert_non_null(strstr(output, "message in the room:\n  | web1 ist nicht"));
+    assert_non_null(strstr(output, "\"to\":[\"ops\"]"));
+    assert_non_null(strstr(output, "verdict: continue\n"));
+}
+
+static void explain_says_why_no_rule_matches(void **state)
+{
+    _cleanup_free_ char *output =
+        explain(two_rules, nms_mail, &(ExplainFacts){ .client = "192.0.2.1" });
+
+    assert_non_null(strstr(output, "rule nms: does not match\n"));
+    assert_non_null(strstr(output, "192.0.2.1"));
+    assert_non_null(strstr(output, "no rule matches"));
+    assert_null(strstr(output, "verdict:"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(explain_mail_is_split_as_an_mta_does),
+        cmocka_unit_test(explain_line_that_is_no_header_begins_the_body),
+        cmocka_unit_test(explain_garbage_is_read_as_far_as_it_goes),
+        cmocka_unit_test(explain_body_past_the_limit_is_counted),
+        cmocka_unit_test(explain_shows_the_message_and_the_verdict),
+        cmocka_unit_test(explain_says_why_no_rule_matches),
+    };
+
+    mime_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
