@@ -6,8 +6,6 @@
 
 #include "xmpprelay/relay-internal.h"
 
-#include "common/log.h"
-
 #include <stdio.h>
 
 typedef struct Held {
@@ -65,7 +63,6 @@ static void on_paused(void *userdata, const char *name, bool paused)
     if (at < 0)
         return;
     dispatch_set_paused(relay->dispatch, (size_t)at, paused);
-    log_notice("%s was %s", name, paused ? "paused" : "resumed");
     relay_wake(relay);
 }
 

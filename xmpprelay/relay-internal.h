@@ -3,7 +3,8 @@
 
 /*
  * What the files of the relay share: relay.c builds it and owns the loop, turn.c is what one turn
- * of it does, operator.c what the control socket asks of it.
+ * of it does, relay-sessions.c its dealings with the sessions, reload.c the change to another
+ * configuration, operator.c what the control socket asks of it.
  */
 
 #include "xmpprelay/control.h"
@@ -88,5 +89,20 @@ int relay_fill(Relay *relay);
 
 /* Says once that the spool can't be written, and once that it can again. */
 void relay_note_spool(Relay *relay, int r);
+
+SpoolLimits relay_spool_limits(const Settings *settings);
+
+/* Makes dispatch and sessions for `settings` and starts; -errno leaves what there is of them to
+ * relay_end_sessions(), which kills processes that still run. */
+int relay_start_sessions(Relay *relay);
+void relay_end_sessions(Relay *relay);
+
+/* Asks the sessions to leave; a turn with `sessions_gone` follows. */
+int relay_leave(Relay *relay);
+
+/* Reads the configuration again, and once the sessions have gone takes `next_settings`. On
+ * failure the loop can't go on. */
+int relay_reload(Relay *relay);
+int relay_take_next(Relay *relay);
 
 extern const ControlOwner relay_control_owner; /* without userdata */
