@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "tests/unit/test.h"
+
+#include "xmpprelay/stanza.h"
+
+static void check(char *text, size_t size, const char *expected)
+{
+    assert_non_null(text);
+    assert_int_equal(size, strlen(text));
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void stanza_post_escapes_everything(void **state)
+{
+    size_t size;
+    char *text = stanza_post("b@x", "r@x/'%\"", true, "i%d", "<a> & %s\n\"'", 0, &size);
+
+    check(text, size,
+          "<message to='r@x/&apos;%&quot;' type='groupchat' id='i%d'>"
+          "<body>&lt;a&gt; &amp; %s\n&quot;&apos;</body>"
+          "<origin-id xmlns='urn:xmpp:sid:0' id='i%d'/></message>");
+}
+
+static void stanza_post_with_delay_bears_its_stamp(void **state)
+{
+    size_t size;
+    char *text = stanza_post("b@x", "a@x", false, "i", "t", 1700000000 * USEC_PER_SEC, &size);
+
+    check(text, size,
+          "<message to='a@x' type='chat' id='i'><body>t</body>"
+          "<origin-id xmlns='urn:xmpp:sid:0' id='i'/><delay xmlns='urn:xmpp:delay' from='b@x' "
+          "stamp='2023-11-14T22:13:20Z'/></message>");
+}
+
+static void stanza_join_asks_for_history_or_for_none(void **state)
+{
+    size_t size;
+    char *text = stanza_join("r@x/n", USEC_INFINITY, &size);
+
+    check(text, size,
+          "<presence to='r@x/n'><x xmlns='http://jabber.org/protocol/muc'>"
+          "<history maxstanzas='0'/></x></presence>");
+    text = stanza_join("r@x/n", 0, &size);
+    check(text, size,
+          "<presence to='r@x/n'><x xmlns='http://jabber.org/protocol/muc'>"
+          "<history since='1970-01-01T00:00:00Z'/></x></presence>");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stanza_post_escapes_everything),
+        cmocka_unit_test(stanza_post_with_delay_bears_its_stamp),
+        cmocka_unit_test(stanza_join_asks_for_history_or_for_none),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
