@@ -30,6 +30,7 @@
 
 #include "milterd/connections.h"
 #include "milterd/filter.h"
+#include "milterd/mime.h"
 
 /* How often a draining worker counts its connections. */
 #define DRAIN_STEP_USEC (20 * USEC_PER_MSEC)
@@ -171,6 +172,7 @@ _Noreturn void worker_run(const WorkerSpec *spec)
         fail("cannot block signals", r);
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
+    mime_init();
 
     worker.spec = spec;
     r = connections_init(&worker.connections, STDERR_FILENO + 1, spec->settings->idle_timeout_usec);
