@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * The command line of milterd.
+ */
+
+#include <getopt.h>
+#include <stdio.h>
+#include <sysexits.h>
+
+#include "common/log.h"
+
+#include "milterd/explain.h"
+#include "milterd/manager.h"
+#include "milterd/mime.h"
+#include "milterd/settings.h"
+
+#define CONFIG_PATH_DEFAULT "/etc/milterd/milterd.conf"
+
+typedef enum Mode {
+    MODE_RUN,
+    MODE_CHECK,
+    MODE_DUMP,
+    MODE_EXPLAIN,
+} Mode;
+
+#define RCPTS_MAX 100
+
+typedef struct Options {
+    Mode mode;
+    const char *config_path;
+    const char *explain_option; /* the first of those that need --explain; NULL: none */
+    ExplainFacts facts;
+    char *rcpts[RCPTS_MAX];
+    char **files; /* of argv */
+    size_t n_files;
+} Options;
+
+enum {
+    OPTION_DUMP = 256,
+    OPTION_EXPLAIN,
+    OPTION_CLIENT,
+    OPTION_ENVELOPE_FROM,
+    OPTION_RCPT,
+};
+
+static const struct option long_options[] = {
+    { "config", required_argument, NULL, 'c' },
+    { "foreground", no_argument, NULL, 'f' },
+    { "check", no_argument, NULL, 'n' },
+    { "dump-config", no_argument, NULL, OPTION_DUMP },
+    { "explain", no_argument, NULL, OPTION_EXPLAIN },
+    { "client", required_argument, NULL, OPTION_CLIENT },
+    { "envelope-from", required_argument, NULL, OPTION_ENVELOPE_FROM },
+    { "rcpt", required_argument, NULL, OPTION_RCPT },
+    { "verbose", no_argument, NULL, 'v' },
+    { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'V' },
+    {},
+};
+
+static void print_help(void)
+{
+    printf("milterd [-c FILE] [-f] [-v]\n"
+           "milterd -n|--dump-config [-c FILE]\n"
+           "milterd --explain [-c FILE] [OPTIONS] [MAIL...]\n"
+           "\n"
+           "Turns mails that pass the MTA into alerts, and hands them to xmpprelay.\n"
+           "\n"
+           "  -c, --config=FILE         the configuration (%s)\n"
+           "  -f, --foreground          stay in the foreground; it always does\n"
+           "  -n, --check               check the configuration and exit\n"
+           "      --dump-config         print the effective configuration and exit\n"
+           "      --explain             say what would become of each mail, a file or standard\n"
+           "                            input, and why; nothing is sent\n"
+           "      --client=ADDRESS        the address that it comes from\n"
+           "      --envelope-from=ADDRESS its sender in the envelope\n"
+           "      --rcpt=ADDRESS          a recipient in the envelope, once for each\n"
+           "  -v, --verbose             log more\n"
+           "  -h, --help                print this and exit\n"
+           "  -V, --version             print the version and exit\n"
+           "\n"
+           "Signals: HUP reloads, TERM drains and stops, INT stops at once.\n",
+           CONFIG_PATH_DEFAULT);
+}
+
+static int usage_error(void)
+{
+    fprintf(stderr, "Try \"milterd --help\".\n");
+    return EX_USAGE;
+}
+
+static int set_mode(Options *options, Mode mode)
+{
+    if (options->mode != MODE_RUN && options->mode != mode) {
+        fprintf(stderr, "milterd: --check, --dump-config and --explain exclude each other.\n");
+        return usage_error();
+    }
+    options->mode = mode;
+    return -1;
+}
+
+static int add_fact(Options *options, int option, char *value)
+{
+    static const char *const names[] = {
+        [OPTION_CLIENT - OPTION_CLIENT] = "--client",
+        [OPTION_ENVELOPE_FROM - OPTION_CLIENT] = "--envelope-from",
+        [OPTION_RCPT - OPTION_CLIENT] = "--rcpt",
+    };
+
+    if (!options->explain_option)
+        options->explain_option = names[option - OPTION_CLIENT];
+
+    if (option == OPTION_CLIENT) {
+        options->facts.client = value;
+    } else if (option == OPTION_ENVELOPE_FROM) {
+        options->facts.envelope_from = value;
+    } else if (options->facts.n_rcpts < RCPTS_MAX) {
+        options->rcpts[options->facts.n_rcpts++] = value;
+        options->facts.rcpts = options->rcpts;
+    } else {
+        fprintf(stderr, "milterd: --rcpt may be given at most %d times.\n", RCPTS_MAX);
+        return usage_error();
+    }
+    return -1;
+}
+
+/* The exit status to leave with, or -1 to go on. */
+static int take_option(Options *options, int option)
+{
+    switch (option) {
+    case 'c':
+        options->config_path = optarg;
+        return -1;
+    case 'f':
+        return -1;
+    case 'n':
+        return set_mode(options, MODE_CHECK);
+    case OPTION_DUMP:
+        return set_mode(options, MODE_DUMP);
+    case OPTION_EXPLAIN:
+        return set_mode(options, MODE_EXPLAIN);
+    case OPTION_CLIENT:
+    case OPTION_ENVELOPE_FROM:
+    case OPTION_RCPT:
+        return add_fact(options, option, optarg);
+    case 'v':
+        log_set_level(LOG_DEBUG);
+        return -1;
+    case 'h':
+        print_help();
+        return EX_OK;
+    case 'V':
+        puts("milterd " PROJECT_VERSION);
+        return EX_OK;
+    default:
+        return usage_error();
+    }
+}
+
+/* The same. */
+static int parse_options(int argc, char **argv, Options *options)
+{
+    int option, r;
+
+    while ((option = getopt_long(argc, argv, "c:fnvhV", long_options, NULL)) >= 0) {
+        r = take_option(options, option);
+        if (r >= 0)
+            return r;
+    }
+
+    if (options->mode == MODE_EXPLAIN) {
+        options->files = argv + optind;
+        options->n_files = (size_t)(argc - optind);
+        return -1;
+    }
+    if (options->explain_option) {
+        fprintf(stderr, "milterd: %s is for --explain.\n", options->explain_option);
+        return usage_error();
+    }
+    if (optind < argc) {
+        fprintf(stderr, "milterd: unexpected argument \"%s\".\n", argv[optind]);
+        return usage_error();
+    }
+    return -1;
+}
+
+/* Says on standard error what is wrong with the configuration. */
+static int load(const char *path, Settings **ret_settings, ConfigFile **ret_file)
+{
+    int r = settings_load(path, ret_settings, ret_file);
+
+    if (r == -ENOMEM) {
+        fprintf(stderr, "%s: out of memory\n", path);
+        return EX_OSERR;
+    }
+    for (size_t i = 0; i < config_n_warnings(*ret_file); i++)
+        fprintf(stderr, "%s\n", config_warning_at(*ret_file, i));
+    for (size_t i = 0; i < config_n_errors(*ret_file); i++)
+        fprintf(stderr, "%s\n", config_error_at(*ret_file, i));
+    return r < 0 ? EX_CONFIG : EX_OK;
+}
+
+static int flush_output(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return EX_OK;
+    fprintf(stderr, "milterd: cannot write: %m\n");
+    return EX_IOERR;
+}
+
+static int explain(const Options *options, const Settings *settings)
+{
+    ExplainSettings explain_settings = {
+        .rules = &settings->rules,
+        .max_message = settings->max_message,
+    };
+    int r;
+
+    mime_init();
+    r = explain_run(&explain_settings, &options->facts, options->files, options->n_files, stdout);
+    if (flush_output() != EX_OK)
+        return EX_IOERR;
+    return r < 0 ? EX_NOINPUT : EX_OK;
+}
+
+int main(int argc, char **argv)
+{
+    Options options = { .config_path = CONFIG_PATH_DEFAULT };
+    _cleanup_(config_file_freep) ConfigFile *file = NULL;
+    _cleanup_(settings_freep) Settings *settings = NULL;
+    int r;
+
+    r = parse_options(argc, argv, &options);
+    if (r >= 0)
+        return r;
+
+    r = load(options.config_path, &settings, &file);
+    if (r != EX_OK)
+        return r;
+
+    switch (options.mode) {
+    case MODE_CHECK:
+        printf("%s: the configuration is good.\n", options.config_path);
+        return flush_output();
+    case MODE_DUMP:
+        config_dump(file, settings_keys, stdout);
+        return flush_output();
+    case MODE_EXPLAIN:
+        return explain(&options, settings);
+    case MODE_RUN:
+        break;
+    }
+
+    log_init("milterd");
+    file = config_file_free(file);
+    return manager_run(options.config_path, steal_ptr(settings));
+}
