@@ -43,9 +43,8 @@ static Fate judge(int error, const Receipt *receipt)
         return (Fate){ LOG_WARNING, false, receipt_status_name(receipt->status),
                        "the relay is busy" };
     case RECEIPT_REFUSED:
-        return (
-            Fate){ LOG_ERR, false, receipt_status_name(receipt->status),
-                   "the relay refused the alert, and will each time: a configuration is wrong" };
+        return (Fate){ LOG_ERR, false, receipt_status_name(receipt->status),
+                       "the relay refused the alert, and will each time" };
     }
     return (Fate){ LOG_ERR, false, "none", "the relay's receipt makes no sense" };
 }
@@ -81,26 +80,39 @@ static const char *result_name(HandoverResult result, const Rule *rule)
     return verdict_names[VERDICT_TEMPFAIL];
 }
 
+/* What follows for the mail, where the alert was not taken. */
+static const char *consequence(HandoverResult result)
+{
+    switch (result) {
+    case HANDOVER_TAKEN:
+        break;
+    case HANDOVER_PASS:
+        return "; on_failure is accept, so the mail goes on without an alert";
+    case HANDOVER_DEFER:
+        return "; the mail is put off";
+    }
+    return "";
+}
+
 static void log_fate(const Fate *fate, const Mail *mail, const Rule *rule, const Record *record,
                      const char *reason, HandoverResult result, usec_t took_usec)
 {
     _cleanup_free_ char *to = join(record->to, record->n_to);
     char delay_ms[32];
+    const LogField fields[] = {
+        { "id", record->id },
+        { "queue_id", mail->queue_id },
+        { "message_id", record_field(record, "message_id") },
+        { "rule", rule->name },
+        { "to", to },
+        { "receipt", fate->receipt },
+        { "reason", reason },
+        { "verdict", result_name(result, rule) },
+        { "delay_ms", delay_ms },
+    };
 
     snprintf(delay_ms, sizeof(delay_ms), "%" PRIu64, (uint64_t)(took_usec / USEC_PER_MSEC));
-    log_fields(fate->level,
-               (const LogField[]){
-                   { "id", record->id },
-                   { "queue_id", mail->queue_id },
-                   { "message_id", record_field(record, "message_id") },
-                   { "rule", rule->name },
-                   { "to", to },
-                   { "receipt", fate->receipt },
-                   { "reason", reason },
-                   { "verdict", result_name(result, rule) },
-                   { "delay_ms", delay_ms },
-               },
-               9, "%s", fate->said);
+    log_fields(fate->level, fields, ELEMENTSOF(fields), "%s%s", fate->said, consequence(result));
 }
 
 int handover(const Settings *settings, Mail *mail, const Rule *rule, HandoverResult *ret_result)
