@@ -7,10 +7,9 @@
 
 #include "tests/fuzz/fuzz.h"
 
-#include "tests/unit/raw-mail.h"
-
 #include "common/text.h"
 #include "milterd/alert.h"
+#include "milterd/explain.h"
 #include "milterd/header.h"
 #include "milterd/mime.h"
 
@@ -23,7 +22,7 @@ static Record *alert(const uint8_t *data, size_t size, const Rule *rule)
     _cleanup_(mail_done) Mail mail = {};
     Record *record = NULL;
 
-    REQUIRE(mail_read_raw(&mail, (const char *)data, size, 1 << 20) == 0);
+    REQUIRE(explain_read_mail(&mail, (const char *)data, size, 1 << 20) == 0);
     for (size_t i = 0; i < mail.n_headers; i++) {
         const char *text = mail_header_text(&mail.headers[i]);
         size_t offset = 0;

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-#include "tests/unit/raw-mail.h"
+#include "milterd/explain.h"
 
 #define _cleanup_mail_ _cleanup_(mail_done)
 
@@ -15,7 +15,7 @@ static inline Mail mail_of(const char *bytes, size_t size)
 {
     Mail mail = {};
 
-    assert_int_equal(mail_read_raw(&mail, bytes, size, 10 << 20), 0);
+    assert_int_equal(explain_read_mail(&mail, bytes, size, 10 << 20), 0);
     return mail;
 }
 
