@@ -9,7 +9,7 @@
 #include "milterd/rules.h"
 
 /* What a Date may lie back to be believed: MTAs give up on a mail after five days. */
-#define ALERT_DATE_MAX_USEC (7 * 24 * 3600 * USEC_PER_SEC)
+#define ALERT_DATE_MAX_USEC (USEC_PER_SEC * 3600 * 24 * 7)
 
 /* Decodes the mail (mime.h) and makes the record.
  *

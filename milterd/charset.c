@@ -14,7 +14,7 @@
 #include "common/text.h"
 
 #define LABEL_MAX 40
-#define ROOM_MIN 64 /* more than iconv() ever needs for one character */
+#define ROOM_MIN ((size_t)64) /* more than iconv() ever needs for one character */
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 

@@ -15,7 +15,7 @@
 #include "milterd/html-writer.h"
 
 #define DEPTH_MAX 256 /* elements open at once; their closing costs the square */
-#define TEXT_MAX (2 * HTML_SIZE_MAX)
+#define TEXT_MAX ((size_t)2 * HTML_SIZE_MAX)
 
 typedef struct Reader {
     htmlParserCtxtPtr parser;

@@ -16,7 +16,7 @@
 #include "common/text.h"
 #include "milterd/header.h"
 
-#define CHUNK 16384
+#define CHUNK ((size_t)16384)
 
 void mime_part_init_library(void)
 {
@@ -158,7 +158,7 @@ int mime_part_decode(const MimePart *part, const char *bytes, size_t size, size_
         return -ENOMEM;
     g_mime_encoding_init_decode(&state, (GMimeContentEncoding)part->encoding);
     while (at < size && n < max) {
-        size_t chunk = MIN(size - at, (size_t)CHUNK / 2);
+        size_t chunk = MIN(size - at, CHUNK / 2);
 
         /* No encoding grows when it is undone, but what was held back may come with a chunk. */
         n += g_mime_encoding_step(&state, bytes + at, chunk, result + n);

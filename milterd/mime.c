@@ -70,10 +70,10 @@ static int add_attachment(const MimePart *part, Range content, Buffer *out)
 
     if (size < 1024)
         snprintf(shown, sizeof(shown), "%zu bytes", size);
-    else if (size < 1024 * 1024)
+    else if (size < 1048576)
         snprintf(shown, sizeof(shown), "%zu KB", (size + 1023) / 1024);
     else
-        snprintf(shown, sizeof(shown), "%.1f MB", (double)size / (1024 * 1024));
+        snprintf(shown, sizeof(shown), "%.1f MB", (double)size / (1048576));
 
     if (part->name)
         n = asprintf(&line, "[attachment: %.*s (%s/%s, %s)]",

@@ -74,7 +74,7 @@ const ConfigKey rule_keys[] = {
       .choices = verdict_names },
     { "max_lines", CONFIG_INT, offsetof(Rule, max_lines), .fallback = "20", .min = 1, .max = 1000 },
     { "max_bytes", CONFIG_SIZE, offsetof(Rule, max_bytes), .fallback = "\"4K\"", .min = 256,
-      .max = 48 * 1024 },
+      .max = 49152 },
     {},
 };
 
