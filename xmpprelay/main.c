@@ -24,10 +24,11 @@ typedef struct Options {
 
 static void print_help(FILE *stream)
 {
-    fputs("Usage: xmpprelay [-c FILE] [-n] [-v]\n"
+    fputs("Usage: xmpprelay [-fnv] [-c FILE]\n"
           "Relays the records of local programs to XMPP rooms and contacts.\n"
           "\n"
           "  -c, --config=FILE   read this configuration (default " CONFIG_PATH ")\n"
+          "  -f, --foreground    stay in the foreground, as always\n"
           "  -n, --check         check the configuration and exit\n"
           "      --dump-config   print the effective configuration and exit\n"
           "  -v, --verbose       log more\n"
@@ -44,6 +45,7 @@ static int parse_options(int argc, char **argv, Options *ret)
     };
     static const struct option options[] = {
         { "config", required_argument, NULL, 'c' },
+        { "foreground", no_argument, NULL, 'f' },
         { "check", no_argument, NULL, 'n' },
         { "dump-config", no_argument, NULL, OPTION_DUMP },
         { "verbose", no_argument, NULL, 'v' },
@@ -54,10 +56,12 @@ static int parse_options(int argc, char **argv, Options *ret)
     Options parsed = { .config_path = CONFIG_PATH };
     int c;
 
-    while ((c = getopt_long(argc, argv, "c:nvhV", options, NULL)) >= 0)
+    while ((c = getopt_long(argc, argv, "c:fnvhV", options, NULL)) >= 0)
         switch (c) {
         case 'c':
             parsed.config_path = optarg;
+            break;
+        case 'f':
             break;
         case 'n':
             parsed.check = true;
@@ -127,5 +131,5 @@ int main(int argc, char **argv)
     log_init("xmpprelay");
     if (options.verbose)
         log_set_level(LOG_DEBUG);
-    return relay_run(options.config_path, steal_ptr(settings)) < 0 ? EXIT_FAILURE : EX_OK;
+    return relay_run(options.config_path, steal_ptr(settings));
 }

@@ -46,7 +46,7 @@ typedef enum RelayPhase {
     RELAY_STOPPING, /* the sessions leave, then the loop ends */
 } RelayPhase;
 
-struct Relay {
+typedef struct Relay {
     sd_event *event;
     const char *config_path;
     Settings *settings;
@@ -76,7 +76,7 @@ struct Relay {
     bool spool_failing;
     char status[192]; /* as told to the service manager */
     ControlCounts counts;
-};
+} Relay;
 
 /* Has a turn run once what is ready in the loop has been served. */
 void relay_wake(Relay *relay);

@@ -20,6 +20,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sysexits.h>
 
 #include <systemd/sd-daemon.h>
 
@@ -138,10 +139,8 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
     RelayPhase before = relay->phase;
     int r;
 
-    if (before == RELAY_STOPPING) {
-        log_notice("told to stop once more: not waiting for the sessions");
-        return sd_event_exit(relay->event, 0);
-    }
+    if (before == RELAY_STOPPING)
+        return 0;
     log_notice("stopping");
     sd_notify(0, "STOPPING=1\nSTATUS=leaving the rooms");
     relay_turn(relay);
@@ -153,6 +152,17 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
         return 0;
     r = relay_leave(relay);
     return r < 0 ? sd_event_exit(relay->event, r) : 0;
+}
+
+/* What is in flight is of unknown fate then, which the next start will clear up. */
+static int on_stop_now(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+    Relay *relay = userdata;
+
+    log_notice("stopping at once");
+    sd_notify(0, "STOPPING=1");
+    relay_turn(relay);
+    return sd_event_exit(relay->event, 0);
 }
 
 static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
@@ -184,7 +194,7 @@ static int add_sources(Relay *relay)
     if (r >= 0)
         r = sd_event_add_signal(relay->event, NULL, SIGTERM, on_stop, relay);
     if (r >= 0)
-        r = sd_event_add_signal(relay->event, NULL, SIGINT, on_stop, relay);
+        r = sd_event_add_signal(relay->event, NULL, SIGINT, on_stop_now, relay);
     if (r >= 0)
         r = sd_event_add_signal(relay->event, NULL, SIGHUP, on_reload, relay);
     return MIN(r, 0);
@@ -251,16 +261,15 @@ int relay_run(const char *config_path, Settings *settings)
     sigaddset(&mask, SIGINT);
     sigaddset(&mask, SIGHUP);
     sigaddset(&mask, SIGCHLD);
-    if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
-        return -errno;
-    r = sd_event_new(&relay.event);
+    r = sigprocmask(SIG_BLOCK, &mask, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR
+            ? -errno
+            : sd_event_new(&relay.event);
     if (r < 0) {
         log_error("no event loop: %s", strerror(-r));
-        return r;
+        return EX_OSERR;
     }
-    r = open_all(&relay);
-    if (r < 0)
-        return r;
+    if (open_all(&relay) < 0)
+        return EX_UNAVAILABLE;
 
     r = sd_event_set_watchdog(relay.event, true);
     if (r < 0)
@@ -269,9 +278,10 @@ int relay_run(const char *config_path, Settings *settings)
     log_notice("ready; alerts waiting: %" PRIu64 ", set aside: %" PRIu64,
                spool_n_waiting(relay.spool), spool_n_failed(relay.spool));
     r = sd_event_loop(relay.event);
-    if (r < 0)
+    if (r < 0) {
         log_error("the event loop ended: %s", strerror(-r));
-    else
-        log_notice("stopped; alerts waiting: %" PRIu64, spool_n_waiting(relay.spool));
-    return r;
+        return EX_OSERR;
+    }
+    log_notice("stopped; alerts waiting: %" PRIu64, spool_n_waiting(relay.spool));
+    return EX_OK;
 }

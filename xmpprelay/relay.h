@@ -8,9 +8,7 @@
 
 #include "xmpprelay/settings.h"
 
-typedef struct Relay Relay;
-
-/* Runs until TERM or INT; HUP reads `config_path` again. Consumes `settings`. All signals but
- * those whose default is to kill or stop must have their default disposition. Returns 0 after an
- * orderly stop, or -errno when it could not start or go on (it has been logged). */
+/* Runs until TERM (the sessions leave first) or INT (at once); HUP reads `config_path` again.
+ * Consumes `settings`. Blocks the signals it handles. What it returns is for exit(): EX_OK after
+ * a stop, EX_UNAVAILABLE where the spool or a socket can't be had, EX_OSERR; it has been logged. */
 int relay_run(const char *config_path, Settings *settings);
