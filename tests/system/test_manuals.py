@@ -28,8 +28,10 @@ def sanitizers_off():
 def test_options_in_the_manual_are_those_of_help_of(name, programs):
     help_text = run([programs[name], "--help"], check=True, env=sanitizers_off()).stdout
     in_help = set(re.findall(r"--[a-z][a-z-]+", help_text))
-    source = (MAN / PAGES[name]).read_text()
-    in_manual = {"--" + option for option in re.findall(r"Fl -([a-z][a-z-]+)", source)}
+    items = [line for line in (MAN / PAGES[name]).read_text().splitlines()
+             if line.startswith(".It Fl")]
+    in_manual = {f"--{option}" for line in items
+                 for option in re.findall(r"Fl (?:Fl |-)([a-z][a-z-]+)", line)}
 
     assert in_help, "the help names no options"
     assert in_help == in_manual
