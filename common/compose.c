@@ -46,14 +46,21 @@ static const char *sign_of(const Record *record)
     }
 }
 
+usec_t compose_old_time(const Record *record, usec_t now_usec)
+{
+    if (now_usec < record->time_usec || now_usec - record->time_usec <= COMPOSE_OLD_USEC)
+        return 0;
+    return record->time_usec;
+}
+
 static void write_time(const Record *record, usec_t now, char *line, size_t size)
 {
-    time_t seconds = (time_t)(record->time_usec / USEC_PER_SEC);
+    usec_t old_time = compose_old_time(record, now);
+    time_t seconds = (time_t)(old_time / USEC_PER_SEC);
     struct tm tm;
 
     line[0] = '\0';
-    if (record->time_usec == 0 || now < record->time_usec ||
-        now - record->time_usec <= COMPOSE_OLD_USEC || !gmtime_r(&seconds, &tm))
+    if (old_time == 0 || !gmtime_r(&seconds, &tm))
         return;
     if (strftime(line, size, "(from %Y-%m-%d %H:%M:%S UTC)", &tm) == 0)
         line[0] = '\0';

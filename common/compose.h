@@ -16,3 +16,6 @@
  * (at least 256), and is cut at lines where possible with a last line that says how much is
  * missing. The caller frees it. 0 or -ENOMEM. */
 int compose_message(const Record *record, usec_t now_usec, size_t max_bytes, char **ret);
+
+/* The alert's own time, when it is so old at `now_usec` that the message says so; else 0. */
+usec_t compose_old_time(const Record *record, usec_t now_usec);

@@ -30,7 +30,8 @@ typedef struct Post {
     size_t destination;
     int64_t seq;
     char stanza_id[SPOOL_STANZA_ID_SIZE];
-    char *body; /* NULL: it can't be composed, for `reason` */
+    char *body;        /* NULL: it can't be composed, for `reason` */
+    usec_t delay_usec; /* CLOCK_REALTIME of an alert that is old; 0: it is fresh */
     const char *reason;
 } Post;
 

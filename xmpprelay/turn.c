@@ -207,10 +207,11 @@ int relay_fill(Relay *relay)
     return 0;
 }
 
-/* The body of a chosen entry. -EBADMSG: it can never be had. */
-static int compose_body(Relay *relay, const DispatchEntry *entry, char **ret)
+/* The body of a chosen entry, and the stamp of an old one. -EBADMSG: it can never be had. */
+static int compose_post(Relay *relay, const DispatchEntry *entry, Post *post)
 {
     _cleanup_record_ Record *record = NULL;
+    usec_t now = now_usec(CLOCK_REALTIME);
     int r;
 
     r = read_record(relay, entry->seq, &record);
@@ -218,8 +219,8 @@ static int compose_body(Relay *relay, const DispatchEntry *entry, char **ret)
         return r;
     if (record->time_usec == 0)
         record->time_usec = entry->accepted_usec;
-    return compose_message(record, now_usec(CLOCK_REALTIME),
-                           relay->settings->delivery.max_size_bytes, ret);
+    post->delay_usec = compose_old_time(record, now);
+    return compose_message(record, now, relay->settings->delivery.max_size_bytes, &post->body);
 }
 
 static int prepare_post(size_t destination, const DispatchEntry *entry, void *userdata)
@@ -236,7 +237,7 @@ static int prepare_post(size_t destination, const DispatchEntry *entry, void *us
     post = &relay->posts[relay->n_posts++];
     *post = (Post){ .destination = destination, .seq = entry->seq };
     memcpy(post->stanza_id, entry->stanza_id, sizeof(post->stanza_id));
-    r = compose_body(relay, entry, &post->body);
+    r = compose_post(relay, entry, post);
     if (r == -EBADMSG)
         post->reason = "its record in the spool can't be read any more";
     else if (r == -ENOENT)
@@ -326,10 +327,9 @@ static void send_posts(Relay *relay)
         Post *post = &relay->posts[i];
         int r = -EBADMSG;
 
-        /* No XEP-0203 stamp: clients take a stamped message for history and stay silent. The
-         * text itself says when an alert is old. */
         if (post->body)
-            r = sessions_post(relay->sessions, post->destination, post->stanza_id, post->body, 0);
+            r = sessions_post(relay->sessions, post->destination, post->stanza_id, post->body,
+                              post->delay_usec);
         dispatch_posted(relay->dispatch, post->destination, post->seq, r, post->reason, now);
     }
 }

@@ -134,6 +134,14 @@ def test_record_of_ten_lines_of_python_is_said(running):
     running.reader.wait_message("from a script")
 
 
+def test_old_alert_is_said_with_its_own_time(running):
+    exchange(running.relay, frame({"v": 1, "text": "it burned", "time": 1_700_000_000}))
+
+    message = running.reader.wait_message("it burned")
+    assert "(from 2023-11-14 22:13:20 UTC)" in message["body"]
+    assert message["stamp"] == "2023-11-14T22:13:20Z"
+
+
 def test_sender_that_does_not_bind_is_served_unheard(running):
     exchange(running.relay, frame({"v": 1, "text": "no address of mine"}), bind=False)
 

@@ -2,12 +2,14 @@
 """Mails as monitoring systems write them."""
 
 import base64
+from email.utils import formatdate
 
 
 def plain(subject="ALERT disk full", body="/var is at 99 %\n", sender="monitor@client.mail.test",
           **headers):
     extra = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     return (f"From: {sender}\r\nTo: ops@mail.test\r\nSubject: {subject}\r\n"
+            f"Date: {formatdate(localtime=True)}\r\n"
             f"Message-ID: <{abs(hash((subject, body))):x}@client.mail.test>\r\n{extra}\r\n"
             + body.replace("\r\n", "\n").replace("\n", "\r\n")).encode()
 
