@@ -68,15 +68,16 @@ def test_mail_goes_on_unsaid_where_on_failure_says_accept(bridge):
 def test_silent_relay_costs_no_more_than_the_timeout(bridge):
     bridge.milterd.relay_extra = 'timeout = "1s";'
     bridge.start()
+    mail = mails.plain("ALERT to a relay that sleeps")
     bridge.relay.process.send_signal(signal.SIGSTOP)
     try:
-        code, _ = bridge.send(mails.plain("ALERT to a relay that sleeps"))
+        code, _ = bridge.send(mail)
     finally:
         bridge.relay.process.send_signal(signal.SIGCONT)
     assert code == 451
     # The record lay in the socket, so it is said; and the mail tried again is known.
     bridge.reader.wait_message("ALERT to a relay that sleeps")
-    assert bridge.send(mails.plain("ALERT to a relay that sleeps"))[0] == 250
+    assert bridge.send(mail)[0] == 250
     bridge.send(mails.plain("ALERT behind it"))
     bridge.reader.wait_message("ALERT behind it")
     assert len(bridge.reader.archive()) == 2
