@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""The relay alone, spoken to as any program may: what it keeps through kills, reloads, full disks."""
+
+import json
+import os
+import random
+import signal
+import socket
+import struct
+import threading
+
+import pytest
+
+from support.place import children_of, run, wait_until
+
+
+@pytest.fixture
+def relayed(bridge):
+    bridge.start_reader()
+    bridge.relay.start().wait_ready()
+    return bridge
+
+
+class Sender:
+    """A bound socket; sends a record until a receipt says that it is kept, as milterd would."""
+
+    def __init__(self, relay):
+        self.path = str(relay.socket)
+
+    def ask(self, record, timeout=5):
+        """The receipt's status, or None."""
+        frame = json.dumps({"v": 1, **record}).encode()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.bind("")
+            sock.settimeout(timeout)
+            try:
+                sock.connect(self.path)
+                sock.send(struct.pack(">I", len(frame)) + frame)
+                answer = sock.recv(131072)
+            except OSError:
+                return None
+        return json.loads(answer[4:])["status"]
+
+    def keep(self, record):
+        def kept():
+            return self.ask(record) in ("accepted", "duplicate")
+        wait_until(kept, f"{record['id']} to be kept", 120, interval=0.2)
+
+
+def send_all(relay, total, threads=8):
+    sender = Sender(relay)
+
+    def work(first):
+        for n in range(first, total, threads):
+            sender.keep({"id": f"n-{n}", "text": f"alert {n}."})
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
+    for worker in workers:
+        worker.start()
+    return workers
+
+
+def assert_each_once(reader, total):
+    texts = [message["body"] for message in reader.messages("alert ")]
+    for n in range(total):
+        assert sum(f"alert {n}." in text for text in texts) == 1, n
+
+
+def wait_drained(bridge, total):
+    bridge.reader.wait_message("alert ", count=total, timeout=240)
+    wait_until(lambda: bridge.relay.status()["waiting"] == 0, "the spool to be empty", 60)
+
+
+def test_relay_killed_again_and_again_says_each_once(relayed):
+    total = 400
+    workers = send_all(relayed.relay, total)
+    for _ in range(6):
+        threading.Event().wait(random.uniform(0.2, 0.9))
+        sessions = children_of(relayed.relay.process.pid)
+        relayed.relay.process.send_signal(signal.SIGKILL)
+        relayed.relay.process.wait()
+        wait_until(lambda: not any(os.path.exists(f"/proc/{p}") for p in sessions),
+                   "the sessions to end with the relay")
+        relayed.relay.start()
+    for worker in workers:
+        worker.join()
+    wait_drained(relayed, total)
+    assert_each_once(relayed.reader, total)
+
+
+def test_sessions_killed_again_and_again_say_each_once(relayed):
+    total = 400
+    workers = send_all(relayed.relay, total)
+    for _ in range(6):
+        threading.Event().wait(random.uniform(0.2, 0.9))
+        for pid in children_of(relayed.relay.process.pid):
+            os.kill(pid, signal.SIGKILL)
+    for worker in workers:
+        worker.join()
+    wait_drained(relayed, total)
+    assert_each_once(relayed.reader, total)
+
+
+def test_reload_that_changes_sessions_loses_nothing(relayed):
+    total = 300
+    workers = send_all(relayed.relay, total)
+    for n in range(4):
+        relayed.reader.wait_message("alert ", count=20 * (n + 1))
+        relayed.relay.extra = (f'session: {{ backoff = "{200 + n}ms"; backoff_cap = "2s"; }};\n')
+        relayed.relay.write()
+        relayed.relay.process.send_signal(signal.SIGHUP)
+        wait_until(lambda n=n: relayed.relay.process.log_text().count("was read again") == n + 1,
+                   "the reload")
+        relayed.relay.wait_ready()
+    for worker in workers:
+        worker.join()
+    wait_drained(relayed, total)
+    assert_each_once(relayed.reader, total)
+
+
+def test_reload_takes_a_new_destination_and_keeps_what_waits_for_an_old_one(relayed):
+    relay = relayed.relay
+    relay.ctl("pause", "ops")
+    assert relay.send("-i", "kept", "ops", "--", "alert 0.").returncode == 0
+    room = relay.rooms.pop("ops")
+    relay.rooms["other"] = room
+    relay.default_destination = "other"
+    relay.write()
+    relay.process.send_signal(signal.SIGHUP)
+    relay.process.wait_log("was read again")
+    relay.wait_ready()
+    assert relay.send("ops", "--", "x").returncode == 65
+    assert relay.send("--", "alert 1.").returncode == 0
+    relayed.reader.wait_message("alert 1.")
+    assert relay.status()["waiting"] == 1
+
+    relay.rooms["ops"] = relay.rooms.pop("other")
+    relay.default_destination = "ops"
+    relay.write()
+    relay.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: relay.ctl("resume", "ops", check=False).returncode == 0, "ops to be known")
+    relayed.reader.wait_message("alert 0.")
+
+
+def test_reload_that_is_broken_keeps_the_old(relayed):
+    relayed.relay.write("this is no configuration")
+    relayed.relay.process.send_signal(signal.SIGHUP)
+    relayed.relay.process.wait_log("keeping the old configuration")
+    assert relayed.relay.send("--", "alert 0.").returncode == 0
+    relayed.reader.wait_message("alert 0.")
+
+
+@pytest.fixture
+def small_disk(place):
+    """A file system that is soon full."""
+    folder = place.folder("disk")
+    done = run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0777", "tmpfs", folder])
+    if done.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield folder
+    run(["umount", "-l", folder], check=True)
+
+
+def test_full_disk_is_busy_and_recovers(bridge, small_disk):
+    bridge.start_reader()
+    bridge.relay.spool = small_disk / "spool.db"
+    bridge.relay.start().wait_ready()
+    sender = Sender(bridge.relay)
+    assert sender.ask({"id": "n-0", "text": "alert 0."}) == "accepted"
+    bridge.reader.wait_message("alert 0.")
+
+    with open(small_disk / "ballast", "wb", buffering=0) as ballast:
+        try:
+            while ballast.write(b"x" * 4096) == 4096:
+                pass
+        except OSError:
+            pass
+    answers = [sender.ask({"id": "n-1", "text": "alert 1." + "x" * 20000}) for _ in range(20)]
+    assert "busy" in answers, answers
+    assert bridge.relay.process.alive
+    bridge.relay.process.wait_log("the spool can't be written")
+    assert bridge.relay.status()
+
+    (small_disk / "ballast").unlink()
+    sender.keep({"id": "n-2", "text": "alert 2."})
+    bridge.reader.wait_message("alert 2.")
+    bridge.relay.process.wait_log("can be written again")
+    wait_until(lambda: bridge.relay.status()["waiting"] == 0, "the spool to be empty", 60)
+
+
+def test_second_relay_on_the_same_spool_is_refused(relayed):
+    relay = relayed.relay
+    other = relay.folder / "other.conf"
+    other.write_text(relay.text().replace("relay.sock", "relay2.sock")
+                     .replace("control.sock", "control2.sock"))
+    done = run([relay.programs["xmpprelay"], "-c", other])
+    assert done.returncode != 0
+    assert "only one relay" in done.stderr
