@@ -305,11 +305,6 @@ void dispatch_set_paused(Dispatch *dispatch, size_t destination, bool paused)
     target_at(dispatch, destination)->paused = paused;
 }
 
-bool dispatch_is_paused(const Dispatch *dispatch, size_t destination)
-{
-    return target_at(dispatch, destination)->paused;
-}
-
 size_t dispatch_pending(const Dispatch *dispatch, size_t destination,
                         char (*ret_ids)[SPOOL_STANZA_ID_SIZE], size_t max, usec_t *ret_since_usec)
 {
@@ -539,9 +534,4 @@ int dispatch_each(const Dispatch *dispatch,
 size_t dispatch_n_in_flight(const Dispatch *dispatch, size_t destination)
 {
     return count_state(target_at(dispatch, destination), DISPATCH_IN_FLIGHT);
-}
-
-usec_t dispatch_backoff_until(const Dispatch *dispatch, size_t destination)
-{
-    return target_at(dispatch, destination)->wait_until_usec;
 }
