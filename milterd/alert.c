@@ -64,7 +64,9 @@ static int set_id(Record *record, const Mail *mail, const Rule *rule, usec_t now
         return -ENOMEM;
     digest_add(digest, rule->name, strlen(rule->name));
     r = digest_header(digest, mail, "Message-ID", &has_id);
-    if (r == 0)
+    /* Where a mail has no Date, Postfix adds one before we see it, and another one when the mail
+     * is tried again; so it counts only in want of something better. */
+    if (r == 0 && !has_id)
         r = digest_header(digest, mail, "Date", &has_date);
     if (r == 0)
         r = digest_header(digest, mail, "From", &there);

@@ -121,6 +121,7 @@ static void alert_tried_again_has_the_same_id(void **state)
 
     assert_same_id("Message-ID: <1>\nSubject: a b\n\nx", "Message-ID:\n\t<1>\nSubject: a\n b\n\nx",
                    true);
+    assert_same_id("Message-ID: <1>\nDate: a\n\nx", "Message-ID: <1>\nDate: b\n\nx", true);
     assert_same_id("Date: Sat, 21 Nov 2026 06:12:43 +0000\n\nx",
                    "Date: Sat, 21 Nov 2026 06:12:43 +0000\n\nx", true);
 }
@@ -135,9 +136,9 @@ static void alert_of_another_mail_has_another_id(void **state)
     assert_string_not_equal(a->id, b->id);
 
     assert_same_id("Message-ID: <1>\n\nx", "Message-ID: <2>\n\nx", false);
+    assert_same_id("Date: a\n\nx", "Date: b\n\nx", false);
     assert_same_id("Message-ID: <1>\n\nx", "Message-ID: <1>\n\ny", false);
     assert_same_id("Message-ID: <1>\nSubject: a\n\nx", "Message-ID: <1>\nSubject: b\n\nx", false);
-    assert_same_id("Message-ID: <1>\nDate: a\n\nx", "Message-ID: <1>\nDate: b\n\nx", false);
     assert_same_id("Message-ID: <1>\nFrom: ab\nSubject: c\n\nx",
                    "Message-ID: <1>\nFrom: a\nSubject: bc\n\nx", false);
 }
