@@ -164,7 +164,7 @@ static int look_at_all(Connections *connections, usec_t now, size_t *ret_n_open)
 
 int connections_sweep(Connections *connections, usec_t now, size_t *ret_n_open, size_t *ret_n_cut)
 {
-    size_t n_open, n_cut = 0;
+    size_t n_open = 0, n_cut = 0;
     int r;
 
     for (size_t i = 0; i < connections->n_items; i++)

@@ -74,7 +74,7 @@ static int keep_field(Fields *fields, Range field, size_t name)
 
 int fields_read(Range *range, Fields *fields)
 {
-    Range rest = *range, line, field = {};
+    Range rest = *range, line = {}, field = {};
     size_t name = 0;
     int r;
 

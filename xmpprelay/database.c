@@ -130,7 +130,7 @@ static int check_mark(Database *database, int32_t application_id, bool *ret_new)
 static int configure(Database *database, int32_t application_id, usec_t wait_usec)
 {
     char sql[64];
-    bool is_new;
+    bool is_new = false;
     int r;
 
     sqlite3_busy_timeout(database->handle, (int)MIN(wait_usec / USEC_PER_MSEC, (usec_t)60000));

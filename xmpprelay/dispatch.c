@@ -364,6 +364,7 @@ static void choose(Target *target, DispatchEntry *entry, bool alone, usec_t now,
 /* True when the account may post only this turn's suspect, or nothing. */
 static bool choose_suspect(Dispatch *dispatch, size_t account, usec_t now, usec_t now_realtime)
 {
+    DispatchEntry *entry = NULL;
     Target *suspected = NULL;
     size_t n_in_flight = 0;
     bool alone = false;
@@ -382,7 +383,9 @@ static bool choose_suspect(Dispatch *dispatch, size_t account, usec_t now, usec_
             suspected = target;
     }
     if (suspected && n_in_flight == 0)
-        choose(suspected, first_waiting(suspected), true, now, now_realtime);
+        entry = first_waiting(suspected);
+    if (entry)
+        choose(suspected, entry, true, now, now_realtime);
     return suspected || alone;
 }
 

@@ -14,7 +14,7 @@ static int parse(const char *json, Record **ret, char *id, char *reason)
 /* Parses a record of the required keys and `more`. */
 static Record *taken(const char *more)
 {
-    char json[20000], id[RECORD_ID_MAX + 1], reason[RECORD_REASON_MAX] = "";
+    char json[40000], id[RECORD_ID_MAX + 1], reason[RECORD_REASON_MAX] = "";
     Record *record = NULL;
 
     snprintf(json, sizeof(json), "{\"v\":1,\"text\":\"t\"%s}", more);
