@@ -13,9 +13,9 @@
 
 /* Decodes the mail (mime.h) and makes the record.
  *
- *   id      SHA-256, shortened, over the rule's name, Message-ID, Date, From and Subject as they
- *           came (but for folds) and the kept body. What an MTA adds on the way is left out, so
- *           the same mail tried again has the same id and is told once. Where Message-ID and Date
+ *   id      SHA-256, shortened, over the rule's name, Message-ID (Date where there is none), From
+ *           and Subject as they came (but for folds) and the kept body. What MTAs add is left out:
+ *           a mail that is tried again has the same id and is told once. Where Message-ID and Date
  *           are both missing, the time of arrival is in it as well: such a sender may say the
  *           same twice and mean it, and losing an alert is worse than telling it twice.
  *   title   the Subject; where it is missing "Mail from …"
