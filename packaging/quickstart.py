@@ -102,8 +102,10 @@ def play(bridge):
     messages = bridge.reader.messages()
     for message in messages:
         when = time.strftime("%H:%M:%S", time.localtime(message["at"]))
-        indent = "\n" + " " * 20
-        print(f"  {when} {message['nick']}: {message['body'].replace(chr(10), indent)}\n")
+        print(f"  {when} {message['nick']}:")
+        for line in message["body"].splitlines():
+            print(f"    {line}".rstrip())
+        print()
 
     bridge.postfix.wait_delivered(b"Lunch on Thursday?")
     alerts = sum(1 for _, _, _, word in MAILS if word)
@@ -153,7 +155,7 @@ def keep(bridge):
 # Sits in the room and prints what is said. Ctrl-C leaves.
 exec /usr/bin/python3 -B {SUPPORT}/support/xmpp_reader.py --human --nick "watcher-$$" \\
     --jid reader@{server.domain} --password {ACCOUNTS['reader']} --port {server.port} \\
-    --ca-file {bridge.authority.certificate} {bridge.room}
+    --ca-file {bridge.authority.certificate} {bridge.room} 2>/dev/null
 """, mode=0o755)
     sudo = "sudo " if os.environ.get("SUDO_USER") else ""
     print(f"""

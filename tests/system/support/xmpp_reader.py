@@ -16,6 +16,7 @@ import logging
 import sys
 import time
 import uuid
+from datetime import datetime
 from xml.etree import ElementTree as ET
 
 import slixmpp
@@ -48,6 +49,9 @@ tell.human = False
 def tell_a_person(event, fields):
     if event == "message":
         when = time.strftime("%H:%M:%S")
+        if fields["stamp"]:  # said earlier
+            said = datetime.fromisoformat(fields["stamp"].replace("Z", "+00:00"))
+            when = said.astimezone().strftime("%H:%M:%S")
         body = fields["body"].replace("\n", "\n" + " " * 10)
         print(f"{when}  {fields['nick']}:\n{' ' * 10}{body}", flush=True)
     elif event in ("joined", "offline", "refused"):
