@@ -22,7 +22,12 @@
 
 static void say(const LinkMessage *message)
 {
-    if (link_send(SESSION_LINK_FD, message) < 0)
+    struct pollfd fd = { .fd = SESSION_LINK_FD, .events = POLLOUT };
+    int r;
+
+    while ((r = link_send(SESSION_LINK_FD, message)) == -EAGAIN && poll(&fd, 1, -1) == 1)
+        ;
+    if (r < 0)
         _exit(9);
 }
 
