@@ -348,17 +348,12 @@ static bool has_waiting_suspect(const Target *target)
     return false;
 }
 
-static void choose(Target *target, DispatchEntry *entry, bool alone, usec_t now,
-                   usec_t now_realtime)
+static void choose(DispatchEntry *entry, bool alone, usec_t now_realtime)
 {
     entry->state = DISPATCH_CHOSEN;
     entry->alone = alone;
     if (entry->first_sent_usec == 0)
         entry->first_sent_usec = now_realtime;
-    if (target->wait_until_usec > 0) {
-        target->wait_until_usec = 0;
-        backoff_started(&target->backoff, now);
-    }
 }
 
 /* True when the account may post only this turn's suspect, or nothing. */
@@ -385,12 +380,27 @@ static bool choose_suspect(Dispatch *dispatch, size_t account, usec_t now, usec_
     if (suspected && n_in_flight == 0)
         entry = first_waiting(suspected);
     if (entry)
-        choose(suspected, entry, true, now, now_realtime);
+        choose(entry, true, now_realtime);
     return suspected || alone;
+}
+
+/* A wait that is over is forgotten, whether or not there is room to post: else
+ * dispatch_wake_usec() would ask for turn after turn until there is. */
+static void end_waits(Dispatch *dispatch, usec_t now)
+{
+    for (size_t i = 0; i < dispatch->n_targets; i++) {
+        Target *target = &dispatch->targets[i];
+
+        if (target->wait_until_usec == 0 || target->wait_until_usec > now)
+            continue;
+        target->wait_until_usec = 0;
+        backoff_started(&target->backoff, now);
+    }
 }
 
 void dispatch_choose(Dispatch *dispatch, usec_t now, usec_t now_realtime)
 {
+    end_waits(dispatch, now);
     for (size_t account = 0; account < dispatch->n_accounts; account++) {
         if (choose_suspect(dispatch, account, now, now_realtime))
             continue;
@@ -402,7 +412,7 @@ void dispatch_choose(Dispatch *dispatch, usec_t now, usec_t now_realtime)
             if (target->account != account || !can_post(dispatch, target, now))
                 continue;
             for (; n_in_flight < target->width && (entry = first_waiting(target)); n_in_flight++)
-                choose(target, entry, false, now, now_realtime);
+                choose(entry, false, now_realtime);
         }
     }
 }

@@ -307,6 +307,26 @@ static void dispatch_failed_wait_backs_off_and_goes_on_with_the_same(void **stat
     assert_string_equal(turn(world), "0:3 0:4 "); /* patience is over by and by */
 }
 
+/* A wait that is over must not ask for turn after turn while there is no room to post. */
+static void dispatch_failed_wait_that_is_over_wakes_no_more(void **state)
+{
+    World *world = *state;
+
+    accept(world, 0, 4);
+    dispatch_ready(world->dispatch, 0);
+    assert_string_equal(turn(world), "0:1 0:2 0:3 0:4 ");
+    failed(world, 0, 4, FAILED_WAIT);
+    world->now += 2 * SECOND;
+    assert_string_equal(turn(world), ""); /* three in flight, two may be */
+    assert_int_equal(dispatch_wake_usec(world->dispatch), world->now + 28 * SECOND);
+
+    done(world, 0, 1);
+    done(world, 0, 2);
+    assert_string_equal(turn(world), "0:4 ");
+    failed(world, 0, 4, FAILED_WAIT);
+    assert_int_equal(dispatch_wake_usec(world->dispatch), world->now + SECOND);
+}
+
 static void dispatch_failed_final_is_set_aside_and_blocks_nothing(void **state)
 {
     World *world = *state;
@@ -592,6 +612,7 @@ int main(void)
         TEST(dispatch_lost_session_asks_then_posts_the_rest_first),
         TEST(dispatch_sent_in_the_spool_is_of_unknown_fate),
         TEST(dispatch_failed_wait_backs_off_and_goes_on_with_the_same),
+        TEST(dispatch_failed_wait_that_is_over_wakes_no_more),
         TEST(dispatch_failed_final_is_set_aside_and_blocks_nothing),
         TEST(dispatch_failed_rejoin_waits_for_the_room),
         TEST(dispatch_poison_is_found_and_set_aside),
