@@ -69,9 +69,7 @@ static int PRINTF_LIKE(2, 3) fail(int status, const char *format, ...)
 static int fail_connect(const Ctl *ctl, int error)
 {
     if (error == ENOENT || error == ECONNREFUSED)
-        return fail(EX_UNAVAILABLE,
-                    "no relay answers at %s; is xmpprelay running (systemctl status xmpprelay)?",
-                    ctl->path);
+        return fail(EX_UNAVAILABLE, "no relay answers at %s; is xmpprelay running?", ctl->path);
     if (error == EACCES)
         return fail(EX_UNAVAILABLE,
                     "%s may not be used by this user; join the group that control.group in "
