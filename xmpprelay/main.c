@@ -121,12 +121,12 @@ int main(int argc, char **argv)
         fputs("xmpprelay: out of memory\n", stderr);
     if (r < 0)
         return r == -ENOMEM ? EX_OSERR : EX_CONFIG;
-    if (options.dump) {
+    if (options.dump)
         config_dump(file, settings_keys, stdout);
+    else if (options.check)
+        printf("%s: the configuration is good.\n", options.config_path);
+    if (options.dump || options.check)
         return fflush(stdout) == 0 && !ferror(stdout) ? EX_OK : EX_IOERR;
-    }
-    if (options.check)
-        return EX_OK;
 
     log_init("xmpprelay");
     if (options.verbose)

@@ -37,6 +37,7 @@ def test_good_configurations_pass(bridge):
         daemon.write()
         done = daemon.check()
         assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith(": the configuration is good.\n")
 
 
 @pytest.mark.parametrize("old, new, words", [
