@@ -223,13 +223,13 @@ static int limit_text(const char *text, const Rule *rule, bool more, char **ret)
     return 0;
 }
 
-static int set_text(Record *record, const Mail *mail, const Rule *rule)
+static int set_text(Record *record, Mail *mail, const Rule *rule)
 {
-    _cleanup_free_ char *text = NULL;
+    const char *text;
     bool more;
     int r;
 
-    r = mime_text(mail, &text, &more);
+    r = mail_text(mail, &text, &more);
     if (r < 0)
         return r;
     if (text[strspn(text, " \t\n")] == '\0')
@@ -247,7 +247,7 @@ static usec_t choose_time(const Mail *mail, usec_t now)
     return time;
 }
 
-int alert_from_mail(const Mail *mail, const Rule *rule, usec_t now_usec, Record **ret)
+int alert_from_mail(Mail *mail, const Rule *rule, usec_t now_usec, Record **ret)
 {
     _cleanup_record_ Record *record = record_new();
     int r;

@@ -27,4 +27,4 @@
  *
  * It fits into a frame (record.h). It never fails because of what the mail holds, only with
  * -ENOMEM. Thread-safe. `now_usec` is of CLOCK_REALTIME. */
-int alert_from_mail(const Mail *mail, const Rule *rule, usec_t now_usec, Record **ret);
+int alert_from_mail(Mail *mail, const Rule *rule, usec_t now_usec, Record **ret);

@@ -14,7 +14,6 @@
 #include "common/text.h"
 #include "milterd/alert.h"
 #include "milterd/header.h"
-#include "milterd/mime.h"
 
 #define FILE_MAX_BYTES (256U << 20)
 #define MESSAGE_MAX_BYTES 8192 /* the relay's default for delivery.max_size */
@@ -217,11 +216,11 @@ static int print_headers(FILE *stream, const Mail *mail)
     return 0;
 }
 
-static int print_text(FILE *stream, const Mail *mail)
+static int print_text(FILE *stream, Mail *mail)
 {
-    _cleanup_free_ char *text = NULL;
+    const char *text;
     bool cut;
-    int r = mime_text(mail, &text, &cut);
+    int r = mail_text(mail, &text, &cut);
 
     if (r < 0)
         return r;
@@ -232,7 +231,7 @@ static int print_text(FILE *stream, const Mail *mail)
     return 0;
 }
 
-static int print_rules(FILE *stream, const RuleSet *rules, const Mail *mail, const Rule *decides)
+static int print_rules(FILE *stream, const RuleSet *rules, Mail *mail, const Rule *decides)
 {
     if (rules->n == 0)
         fputs("there are no rules\n", stream);
@@ -253,7 +252,7 @@ static int print_rules(FILE *stream, const RuleSet *rules, const Mail *mail, con
     return 0;
 }
 
-static int print_alert(FILE *stream, const Mail *mail, const Rule *rule)
+static int print_alert(FILE *stream, Mail *mail, const Rule *rule)
 {
     _cleanup_free_ char *json = NULL, *message = NULL;
     _cleanup_record_ Record *record = NULL;

@@ -26,6 +26,7 @@
 #include "common/log.h"
 
 #include "milterd/handover.h"
+#include "milterd/macro.h"
 
 /* libmilter's own sweep for silent connections walks off its list when it closes the last one;
  * silence is the worker's business (connections.h), so let it never find any. In seconds, and
@@ -37,10 +38,9 @@
 typedef struct Session {
     Mail mail;
     RuleState rules;
-    MailStage next_stage; /* the first at which the rules were not asked yet */
-    bool out;             /* no rule can match this message */
-    bool shortage;        /* memory gave out: nothing is known for sure about this message */
-    bool can_skip;        /* the MTA knows SMFIS_SKIP */
+    bool out;      /* no rule can match this message */
+    bool shortage; /* memory gave out: nothing is known for sure about this message */
+    bool can_skip; /* the MTA knows SMFIS_SKIP */
 } Session;
 
 /* libmilter has no place for what belongs to all connections; set once, before any thread. */
@@ -48,6 +48,8 @@ static const Filter *filter;
 
 static unsigned long no_reply; /* the SMFIP_NR_ bits of steps that are not answered */
 static unsigned long no_step;  /* the SMFIP_NO bits of steps that are not sent */
+
+static MacroNeeds macros; /* of the rules */
 
 static unsigned long choose_no_reply(const Filter *self)
 {
@@ -60,6 +62,8 @@ static unsigned long choose_no_reply(const Filter *self)
 
     if (rules->n > 0 && !rules_decide_at(rules, MAIL_STAGE_CONNECT))
         bits |= SMFIP_NR_CONN;
+    if (!rules_decide_at(rules, MAIL_STAGE_HELO))
+        bits |= SMFIP_NR_HELO;
     if (!rules_decide_at(rules, MAIL_STAGE_MAIL))
         bits |= SMFIP_NR_MAIL;
     if (!rules_decide_at(rules, MAIL_STAGE_HEADERS))
@@ -69,8 +73,10 @@ static unsigned long choose_no_reply(const Filter *self)
 
 static unsigned long choose_no_step(const Filter *self)
 {
-    unsigned long bits = SMFIP_NOHELO | SMFIP_NOUNKNOWN;
+    unsigned long bits = SMFIP_NOUNKNOWN;
 
+    if (!rules_look_at(&self->settings->rules, MAIL_STAGE_HELO))
+        bits |= SMFIP_NOHELO;
     /* Without DATA the recipients are looked at together with the headers. */
     if (!rules_decide_at(&self->settings->rules, MAIL_STAGE_DATA))
         bits |= SMFIP_NODATA;
@@ -101,7 +107,6 @@ static void message_begin(Session *session)
 {
     mail_reset(&session->mail);
     rules_begin(&session->rules, &filter->settings->rules);
-    session->next_stage = MAIL_STAGE_CONNECT;
     session->out = filter->settings->rules.n == 0;
     session->shortage = false;
 }
@@ -135,16 +140,41 @@ static void note_shortage(Session *session)
     session->shortage = true;
 }
 
-/* Asks the rules at each stage up to `stage` that they were not asked at yet, and answers. */
+/* The connection can't be served: what is not known of it might make rules match that should not.
+ * All its steps from now on find no session. */
+static void session_drop(Session *session, SMFICTX *context)
+{
+    mail_done(&session->mail);
+    free(session);
+    smfi_setpriv(context, NULL);
+    log_error("out of memory for a connection, its mail is put off");
+}
+
+/* Copies what the MTA says of the macros that are final at `stage`. */
+static int note_macros(Session *session, SMFICTX *context, MailStage stage)
+{
+    for (size_t i = 0; i < macros.n; i++) {
+        const char *name = macros.names[i];
+        int r;
+
+        if (macro_stage(name) != stage)
+            continue;
+        r = mail_add_macro(&session->mail, stage, name, smfi_getsymval(context, unconst(name)));
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Asks the rules about what is known at `stage`, and answers. */
 static sfsistat look(Session *session, MailStage stage, unsigned long no_reply_bit)
 {
-    while (!session->out && !session->shortage && session->next_stage <= stage) {
-        int r = rules_look(&session->rules, &session->mail, session->next_stage);
+    if (!session->out && !session->shortage) {
+        int r = rules_look(&session->rules, &session->mail, stage);
 
         if (r < 0)
             note_shortage(session);
         session->out = r == 0;
-        session->next_stage++;
     }
 
     if (no_reply & no_reply_bit)
@@ -154,6 +184,26 @@ static sfsistat look(Session *session, MailStage stage, unsigned long no_reply_b
     if (session->out)
         return message_end(session, SMFIS_ACCEPT);
     return SMFIS_CONTINUE;
+}
+
+static void choose_macros(const RuleSet *rules)
+{
+    const char *names[MAIL_MACROS_MAX];
+    size_t n = rules_macros(rules, names);
+
+    macro_needs_begin(&macros, "i");
+    for (size_t i = 0; i < n; i++)
+        macro_needs_add(&macros, names[i]);
+}
+
+static void ask_for_macros(SMFICTX *context)
+{
+    /* An empty list would keep the MTA from telling what it tells by itself. */
+    if (macros.at_connect[0] != '\0')
+        smfi_setsymlist(context, SMFIM_CONNECT, macros.at_connect);
+    if (macros.at_mail[0] != '\0')
+        smfi_setsymlist(context, SMFIM_ENVFROM, macros.at_mail);
+    smfi_setsymlist(context, SMFIM_EOM, macros.at_message);
 }
 
 static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned long steps,
@@ -168,7 +218,7 @@ static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned l
 
     session->can_skip = (steps & SMFIP_SKIP) != 0;
     if (actions & SMFIF_SETSYMLIST)
-        smfi_setsymlist(context, SMFIM_EOM, unconst("i"));
+        ask_for_macros(context);
 
     *ret_actions = 0;
     if (needs_quarantine(&filter->settings->rules))
@@ -207,16 +257,29 @@ static sfsistat on_connect(SMFICTX *context, char *name, struct sockaddr *addres
     if (!session)
         return answer(SMFIP_NR_CONN, SMFIS_TEMPFAIL);
 
+    mail_done(&session->mail);
     message_begin(session);
-    if (set_client(&session->mail, name, address) < 0) {
-        /* Without the client's address rules might match that should not: no session at all. */
-        mail_done(&session->mail);
-        free(session);
-        smfi_setpriv(context, NULL);
-        log_error("out of memory for a connection, its mail is put off");
+    if (set_client(&session->mail, name, address) < 0 ||
+        note_macros(session, context, MAIL_STAGE_CONNECT) < 0) {
+        session_drop(session, context);
         return answer(SMFIP_NR_CONN, SMFIS_TEMPFAIL);
     }
     return look(session, MAIL_STAGE_CONNECT, SMFIP_NR_CONN);
+}
+
+static sfsistat on_helo(SMFICTX *context, char *name)
+{
+    Session *session = smfi_getpriv(context);
+
+    if (!session)
+        return answer(SMFIP_NR_HELO, SMFIS_TEMPFAIL);
+
+    message_begin(session);
+    if (mail_set_helo(&session->mail, name) < 0) {
+        session_drop(session, context);
+        return answer(SMFIP_NR_HELO, SMFIS_TEMPFAIL);
+    }
+    return look(session, MAIL_STAGE_HELO, SMFIP_NR_HELO);
 }
 
 static sfsistat on_mail(SMFICTX *context, char **arguments)
@@ -227,7 +290,8 @@ static sfsistat on_mail(SMFICTX *context, char **arguments)
         return answer(SMFIP_NR_MAIL, SMFIS_TEMPFAIL);
 
     message_begin(session);
-    if (mail_set_envelope_from(&session->mail, arguments[0] ? arguments[0] : "") < 0)
+    if (mail_set_envelope_from(&session->mail, arguments[0] ? arguments[0] : "") < 0 ||
+        note_macros(session, context, MAIL_STAGE_MAIL) < 0)
         note_shortage(session);
     return look(session, MAIL_STAGE_MAIL, SMFIP_NR_MAIL);
 }
@@ -347,6 +411,8 @@ static sfsistat on_end_of_message(SMFICTX *context)
     if (!session)
         return SMFIS_TEMPFAIL;
 
+    if (!session->out && note_macros(session, context, MAIL_STAGE_MESSAGE) < 0)
+        note_shortage(session);
     status = look(session, MAIL_STAGE_MESSAGE, 0);
     if (status != SMFIS_CONTINUE)
         return status;
@@ -392,6 +458,7 @@ int filter_open(const Filter *self)
         .xxfi_version = SMFI_VERSION,
         .xxfi_flags = SMFIF_QUARANTINE | SMFIF_SETSYMLIST,
         .xxfi_connect = on_connect,
+        .xxfi_helo = on_helo,
         .xxfi_envfrom = on_mail,
         .xxfi_envrcpt = on_rcpt,
         .xxfi_header = on_header,
@@ -408,6 +475,7 @@ int filter_open(const Filter *self)
     filter = self;
     no_reply = choose_no_reply(self);
     no_step = choose_no_step(self);
+    choose_macros(&self->settings->rules);
 
     /* libmilter's own complaints; beside us on standard error where nobody collects them. */
     openlog(name, LOG_PID | (getenv("JOURNAL_STREAM") ? 0 : LOG_PERROR), LOG_MAIL);

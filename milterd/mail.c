@@ -5,7 +5,7 @@
  * never refused, so that the size of a mail decides over our memory only up to the bounds.
  *
  * A header is kept as it came, since most are never looked at; mail_header_text() decodes one
- * when a rule or the alert asks for it, once.
+ * when a rule or the alert asks for it, once. So does mail_text() with the body.
  */
 
 #include "milterd/mail.h"
@@ -14,12 +14,29 @@
 #include <strings.h>
 
 #include "milterd/header.h"
+#include "milterd/mime.h"
 
 static void mail_header_done(MailHeader *header)
 {
     free(header->name);
     free(header->value);
     free(header->text);
+}
+
+/* Those of the stages from `first` on. */
+static void drop_macros(Mail *mail, MailStage first)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < mail->n_macros; i++) {
+        if (mail->macros[i].stage < first) {
+            mail->macros[kept++] = mail->macros[i];
+            continue;
+        }
+        free(mail->macros[i].name);
+        free(mail->macros[i].value);
+    }
+    mail->n_macros = kept;
 }
 
 void mail_reset(Mail *mail)
@@ -33,15 +50,26 @@ void mail_reset(Mail *mail)
     free(mail->queue_id);
     free(mail->envelope_from);
     free(mail->body);
+    free(mail->text);
+    drop_macros(mail, MAIL_STAGE_MAIL);
 
-    *mail = (Mail){ .client = mail->client, .client_name = mail->client_name };
+    *mail = (Mail){
+        .client = mail->client,
+        .client_name = mail->client_name,
+        .helo = mail->helo,
+        .macros = mail->macros,
+        .n_macros = mail->n_macros,
+    };
 }
 
 void mail_done(Mail *mail)
 {
     mail_reset(mail);
+    drop_macros(mail, MAIL_STAGE_CONNECT);
+    free(mail->macros);
     free(mail->client);
     free(mail->client_name);
+    free(mail->helo);
     *mail = (Mail){};
 }
 
@@ -93,6 +121,11 @@ int mail_set_client(Mail *mail, const char *address, const char *name)
     if (r < 0)
         return r;
     return replace(&mail->client_name, name);
+}
+
+int mail_set_helo(Mail *mail, const char *name)
+{
+    return replace(&mail->helo, name);
 }
 
 int mail_set_queue_id(Mail *mail, const char *queue_id)
@@ -213,4 +246,54 @@ const char *mail_header_text(MailHeader *header)
     if (!header->text)
         header->text = header_decode_dup(header->value);
     return header->text;
+}
+
+int mail_add_macro(Mail *mail, MailStage stage, const char *name, const char *value)
+{
+    MailMacro *macros, macro = { .stage = stage };
+
+    if (!value || !*value)
+        return 0;
+    for (size_t i = 0; i < mail->n_macros; i++)
+        if (streq(mail->macros[i].name, name))
+            return replace(&mail->macros[i].value, value);
+    if (mail->n_macros >= MAIL_MACROS_MAX) {
+        mail->truncated = true;
+        return 0;
+    }
+
+    macros = reallocarray(mail->macros, mail->n_macros + 1, sizeof(*macros));
+    if (!macros)
+        return -ENOMEM;
+    mail->macros = macros;
+    macro.name = strdup(name);
+    macro.value = strdup(value);
+    if (!macro.name || !macro.value) {
+        free(macro.name);
+        free(macro.value);
+        return -ENOMEM;
+    }
+    mail->macros[mail->n_macros++] = macro;
+    return 0;
+}
+
+const char *mail_macro(const Mail *mail, const char *name)
+{
+    for (size_t i = 0; i < mail->n_macros; i++)
+        if (streq(mail->macros[i].name, name))
+            return mail->macros[i].value;
+    return NULL;
+}
+
+int mail_text(Mail *mail, const char **ret, bool *ret_cut)
+{
+    if (!mail->text) {
+        int r = mime_text(mail, &mail->text, &mail->text_cut);
+
+        if (r < 0)
+            return r;
+    }
+    *ret_cut = mail->text_cut;
+    *ret = mail->text;
+    return 0;
 }

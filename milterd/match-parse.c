@@ -11,28 +11,36 @@
 #include <stdio.h>
 
 #include "common/text.h"
+#include "milterd/macro.h"
 
 /* How deep `not` and lists may stand in one another. */
 #define DEPTH_MAX 8
 
 const MatchFieldInfo match_fields[_MATCH_FIELD_MAX] = {
     [MATCH_CLIENT] = { "client", MAIL_STAGE_CONNECT, .caseless = true },
+    [MATCH_CLIENT_NAME] = { "client_name", MAIL_STAGE_CONNECT, .caseless = true },
+    [MATCH_HELO] = { "helo", MAIL_STAGE_HELO, .caseless = true },
+    [MATCH_AUTH] = { "auth", MAIL_STAGE_MAIL },
     [MATCH_ENVELOPE_FROM] = { "envelope_from", MAIL_STAGE_MAIL, .caseless = true },
     [MATCH_RCPT] = { "rcpt", MAIL_STAGE_DATA, .caseless = true },
     [MATCH_FROM] = { "from", MAIL_STAGE_HEADERS, .caseless = true, .text = true },
     [MATCH_SUBJECT] = { "subject", MAIL_STAGE_HEADERS, .text = true },
-    [MATCH_HEADER] = { "header", MAIL_STAGE_HEADERS, .text = true },
+    [MATCH_HEADER] = { "header", MAIL_STAGE_HEADERS, .named = true, .text = true },
+    [MATCH_BODY] = { "body", MAIL_STAGE_MESSAGE },
+    [MATCH_MACRO] = { "macro", MAIL_STAGE_MESSAGE, .named = true },
 };
 
 static const char *const field_names[] = {
-    "from", "subject", "header", "envelope_from", "rcpt", "client", NULL,
+    "from",        "subject", "header", "envelope_from", "rcpt",  "client",
+    "client_name", "helo",    "auth",   "body",          "macro", NULL,
 };
 
-/* `name` goes with a header's group; it stands first so that others can leave it out. */
-static const char *const header_keys[] = {
+/* `name` goes with the group of a header or a macro; it stands first so that others can leave it
+ * out. */
+static const char *const named_keys[] = {
     "name", "equal", "glob", "regex", "cidr", "not", NULL,
 };
-static const char *const *const group_keys = header_keys + 1;
+static const char *const *const group_keys = named_keys + 1;
 
 static int parse_value(ConfigFile *file, MatchField field, const ConfigNode *node, unsigned depth,
                        Pattern **ret);
@@ -40,7 +48,7 @@ static int parse_value(ConfigFile *file, MatchField field, const ConfigNode *nod
 void condition_done(Condition *condition)
 {
     for (size_t i = 0; i < condition->n_alternatives; i++) {
-        free(condition->alternatives[i].header);
+        free(condition->alternatives[i].name);
         pattern_free(condition->alternatives[i].pattern);
     }
     free(condition->alternatives);
@@ -117,6 +125,8 @@ static int parse_leaf(ConfigFile *file, MatchField field, const char *comparison
         r = pattern_new_cidr(text, ret, reason);
     if (r == -EINVAL)
         return wrong(file, node, "\"%.100s\" %s", text, reason);
+    if (r == 0 && field == MATCH_BODY)
+        pattern_take_long(*ret);
     return r;
 }
 
@@ -177,7 +187,7 @@ static int parse_not(ConfigFile *file, MatchField field, const ConfigNode *node,
 static int parse_group(ConfigFile *file, MatchField field, const ConfigNode *group, bool named,
                        unsigned depth, Pattern **ret)
 {
-    const char *const *keys = named ? header_keys : group_keys;
+    const char *const *keys = named ? named_keys : group_keys;
     const ConfigNode *chosen = NULL;
     const char *comparison = NULL;
     bool good = true;
@@ -242,46 +252,82 @@ static int parse_value(ConfigFile *file, MatchField field, const ConfigNode *nod
                  "list of these");
 }
 
+static int check_header_name(ConfigFile *file, const ConfigNode *node, const char *name)
+{
+    for (const char *c = name; *c; c++)
+        if (*c <= ' ' || *c > '~' || *c == ':')
+            return wrong(file, node,
+                         "\"%.100s\" is no name of a header; it has printable ASCII characters, "
+                         "no blank and no colon",
+                         name);
+    return 0;
+}
+
 /* One { name = "X-Header"; glob = "…"; } */
-static int parse_header(ConfigFile *file, const ConfigNode *node, Alternative *ret)
+static int parse_named(ConfigFile *file, MatchField field, const ConfigNode *node, Alternative *ret)
 {
     _cleanup_(pattern_freep) Pattern *pattern = NULL;
+    const char *kind = match_fields[field].name, *name;
+    char macro[MACRO_NAME_SIZE];
     const ConfigNode *name_node;
-    const char *name;
     int r;
 
     if (config_node_kind(node) != CONFIG_NODE_GROUP)
-        return wrong(file, node, "must be a group such as { name = \"X-Alert\"; glob = \"*\"; }");
-    r = parse_group(file, MATCH_HEADER, node, true, 0, &pattern);
+        return wrong(file, node, "must be a group such as { name = \"%s\"; glob = \"*\"; }",
+                     field == MATCH_MACRO ? "daemon_name" : "X-Alert");
+    r = parse_group(file, field, node, true, 0, &pattern);
     if (r == -ENOMEM)
         return r;
 
     name_node = config_node_get(node, "name");
     if (!name_node)
-        return wrong(file, node, "\"name\" is missing, the header's");
+        return wrong(file, node, "\"name\" is missing, the %s's", kind);
     name = config_node_string(name_node);
     if (!name || !*name)
-        return wrong(file, name_node, "must be the name of a header, in quotes");
-    for (const char *c = name; *c; c++)
-        if (*c <= ' ' || *c > '~' || *c == ':')
+        return wrong(file, name_node, "must be the name of a %s, in quotes", kind);
+    if (field == MATCH_MACRO) {
+        if (macro_name_read(name, macro) < 0)
             return wrong(file, name_node,
-                         "\"%.100s\" is no name of a header; it has printable ASCII characters, "
-                         "no blank and no colon",
-                         name);
+                         "\"%.100s\" is no name of a macro; it has 1 to %d of A-Z a-z 0-9 _, with "
+                         "braces or without",
+                         name, MACRO_NAME_MAX);
+        name = macro;
+    } else if (check_header_name(file, name_node, name) < 0) {
+        return -EINVAL;
+    }
     if (r < 0)
         return r;
 
-    ret->header = strdup(name);
-    if (!ret->header)
+    ret->name = strdup(name);
+    if (!ret->name)
         return -ENOMEM;
     ret->pattern = steal_ptr(pattern);
     return 0;
 }
 
+static int parse_alternative(ConfigFile *file, MatchField field, const ConfigNode *node,
+                             Alternative *ret)
+{
+    if (match_fields[field].named)
+        return parse_named(file, field, node, ret);
+    if (field == MATCH_AUTH) {
+        ret->name = strdup(MACRO_AUTH);
+        if (!ret->name)
+            return -ENOMEM;
+    }
+    return parse_value(file, field, node, 0, &ret->pattern);
+}
+
+/* The first stage that knows what it is compared with. */
+static MailStage alternative_stage(MatchField field, const Alternative *alternative)
+{
+    return field == MATCH_MACRO ? macro_stage(alternative->name) : match_fields[field].stage;
+}
+
 static int parse_condition(ConfigFile *file, MatchField field, const ConfigNode *node,
                            Condition *ret)
 {
-    bool list = field == MATCH_HEADER && config_node_kind(node) == CONFIG_NODE_LIST;
+    bool list = match_fields[field].named && config_node_kind(node) == CONFIG_NODE_LIST;
     size_t n = list ? config_node_length(node) : 1;
     _cleanup_(condition_done) Condition condition = { .field = field };
     bool good = true;
@@ -295,13 +341,12 @@ static int parse_condition(ConfigFile *file, MatchField field, const ConfigNode 
     for (size_t i = 0; i < n; i++) {
         Alternative *alternative = &condition.alternatives[condition.n_alternatives++];
 
-        if (field == MATCH_HEADER)
-            r = parse_header(file, list ? config_node_at(node, i) : node, alternative);
-        else
-            r = parse_value(file, field, node, 0, &alternative->pattern);
+        r = parse_alternative(file, field, list ? config_node_at(node, i) : node, alternative);
         if (r == -ENOMEM)
             return r;
         good = good && r == 0;
+        if (r == 0)
+            condition.stage = MAX(condition.stage, alternative_stage(field, alternative));
     }
     if (!good)
         return -EINVAL;

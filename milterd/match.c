@@ -2,8 +2,8 @@
 
 /*
  * A match is a list of conditions that must all hold. A condition is a field and a pattern; for
- * `header` with a list of groups it is several of them, any of which will do, since each group
- * has a header name of its own.
+ * `header` and `macro` with a list of groups it is several of them, any of which will do, since
+ * each group has a name of its own.
  *
  * Built by match-parse.c, only read afterwards, by all threads at once; the flag that remembers
  * that the log has heard of a regex at its limits is atomic for that.
@@ -36,10 +36,26 @@ Match *match_free(Match *match)
     return NULL;
 }
 
+const char *match_next_macro(const Match *match, size_t *index)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < match->n_conditions; i++) {
+        const Condition *condition = &match->conditions[i];
+
+        if (condition->field != MATCH_MACRO && condition->field != MATCH_AUTH)
+            continue;
+        if (*index < at + condition->n_alternatives)
+            return condition->alternatives[(*index)++ - at].name;
+        at += condition->n_alternatives;
+    }
+    return NULL;
+}
+
 bool match_decides_at(const Match *match, MailStage stage)
 {
     for (size_t i = 0; i < match->n_conditions; i++)
-        if (match_fields[match->conditions[i].field].stage == stage)
+        if (match->conditions[i].stage == stage)
             return true;
     return false;
 }
@@ -49,7 +65,7 @@ MailStage match_first_stage(const Match *match)
     MailStage first = MAIL_STAGE_MESSAGE;
 
     for (size_t i = 0; i < match->n_conditions; i++)
-        first = MIN(first, match_fields[match->conditions[i].field].stage);
+        first = MIN(first, match->conditions[i].stage);
     return first;
 }
 
@@ -58,7 +74,7 @@ MailStage match_last_stage(const Match *match)
     MailStage last = MAIL_STAGE_CONNECT;
 
     for (size_t i = 0; i < match->n_conditions; i++)
-        last = MAX(last, match_fields[match->conditions[i].field].stage);
+        last = MAX(last, match->conditions[i].stage);
     return last;
 }
 
@@ -134,7 +150,8 @@ static int read_values(MatchInput *input, MatchField field, const Alternative *a
                        const char *buffer[static VALUES_MAX], const char *const **ret,
                        size_t *ret_n)
 {
-    const Mail *mail = input->mail;
+    Mail *mail = input->mail;
+    bool cut;
     int r;
 
     *ret = buffer;
@@ -149,7 +166,16 @@ static int read_values(MatchInput *input, MatchField field, const Alternative *a
     case MATCH_SUBJECT:
         return read_headers(mail, "Subject", buffer, ret_n);
     case MATCH_HEADER:
-        return read_headers(mail, alternative->header, buffer, ret_n);
+        return read_headers(mail, alternative->name, buffer, ret_n);
+    case MATCH_BODY:
+        r = mail_text(mail, &buffer[0], &cut);
+        if (r < 0)
+            return r;
+        break;
+    case MATCH_AUTH:
+    case MATCH_MACRO:
+        buffer[0] = mail_macro(mail, alternative->name);
+        break;
     case MATCH_RCPT:
         *ret = (const char *const *)mail->rcpts;
         *ret_n = mail->n_rcpts;
@@ -159,6 +185,12 @@ static int read_values(MatchInput *input, MatchField field, const Alternative *a
         break;
     case MATCH_CLIENT:
         buffer[0] = mail->client;
+        break;
+    case MATCH_CLIENT_NAME:
+        buffer[0] = mail->client_name;
+        break;
+    case MATCH_HELO:
+        buffer[0] = mail->helo;
         break;
     case _MATCH_FIELD_MAX:
         break;
@@ -191,11 +223,10 @@ int match_look(const Match *match, MatchInput *input, MailStage first, MailStage
 {
     for (size_t i = 0; i < match->n_conditions; i++) {
         const Condition *condition = &match->conditions[i];
-        MailStage stage = match_fields[condition->field].stage;
         bool gave_up = false;
         int r;
 
-        if (stage < first || stage > last)
+        if (condition->stage < first || condition->stage > last)
             continue;
         r = condition_holds(condition, input, &gave_up);
         /* The flag alone is written to, and it is atomic. */
@@ -241,8 +272,8 @@ static int print_alternative(FILE *stream, MatchField field, const Alternative *
     if (r < 0)
         return r;
 
-    fprintf(stream, "%s%s%s: ", match_fields[field].name, alternative->header ? " " : "",
-            alternative->header ? alternative->header : "");
+    fprintf(stream, "%s%s%s: ", match_fields[field].name, match_fields[field].named ? " " : "",
+            match_fields[field].named ? alternative->name : "");
     for (size_t i = 0; i < MIN(n, (size_t)SHOWN_VALUES_MAX); i++) {
         fputs(i > 0 ? ", " : "", stream);
         r = print_value(stream, values[i]);
@@ -260,7 +291,7 @@ static int print_alternative(FILE *stream, MatchField field, const Alternative *
 }
 
 /* 1 when all conditions hold, 0 when not, -ENOMEM. */
-static int explain(const Match *match, const Mail *mail, FILE *stream)
+static int explain(const Match *match, Mail *mail, FILE *stream)
 {
     _cleanup_(match_input_done) MatchInput input = { .mail = mail };
     bool gave_up, all = true;
@@ -283,7 +314,7 @@ static int explain(const Match *match, const Mail *mail, FILE *stream)
     return all;
 }
 
-int match_explain(const Match *match, const Mail *mail, bool *ret_matches, char **ret_lines)
+int match_explain(const Match *match, Mail *mail, bool *ret_matches, char **ret_lines)
 {
     char *text = NULL;
     size_t size;

@@ -13,7 +13,7 @@ typedef struct Match Match;
 /* What several matches read of the same mail, made once: the senders that its From names. Begin
  * with {} and the mail, end with match_input_done(); it must not outlive the mail's headers. */
 typedef struct MatchInput {
-    const Mail *mail;
+    Mail *mail;
     const char **from; /* the whole header, then each address in it; all From headers */
     size_t n_from;
     char **from_addresses; /* those of `from` that are ours to free */
@@ -26,6 +26,10 @@ void match_input_done(MatchInput *input);
 /* A parser for CONFIG_CUSTOM; `target` is a Match *. Reports all that is wrong. */
 int match_parse(ConfigFile *file, const ConfigNode *node, void *target);
 Match *match_free(Match *match);
+
+/* Names of macros, as in the protocol, that the match looks at; they belong to it. *index begins
+ * with 0 and is advanced; NULL: no more of them. The same name may come twice. */
+const char *match_next_macro(const Match *match, size_t *index);
 
 /* Whether there is a condition that `stage` decides; the earliest and the latest stage of one. */
 bool match_decides_at(const Match *match, MailStage stage);
@@ -43,4 +47,4 @@ int match_look(const Match *match, MatchInput *input, MailStage first, MailStage
                const char *rule);
 
 /* Each condition and whether it holds, for people, a line each. The caller frees it. -ENOMEM. */
-int match_explain(const Match *match, const Mail *mail, bool *ret_matches, char **ret_lines);
+int match_explain(const Match *match, Mail *mail, bool *ret_matches, char **ret_lines);

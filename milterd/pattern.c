@@ -27,7 +27,8 @@ typedef enum PatternKind {
 struct Pattern {
     PatternKind kind;
     bool caseless;
-    char *text; /* as the configuration has it */
+    size_t value_max; /* bytes of a value that are looked at */
+    char *text;       /* as the configuration has it */
     Regex *regex;
     uint8_t address[ADDRESS_SIZE]; /* IPv4 as IPv4-mapped */
     unsigned bits;
@@ -61,6 +62,7 @@ static int pattern_new(PatternKind kind, const char *text, Pattern **ret, char *
     if (!pattern)
         return -ENOMEM;
     pattern->kind = kind;
+    pattern->value_max = PATTERN_VALUE_MAX;
     if (text) {
         pattern->text = strdup(text);
         if (!pattern->text) {
@@ -214,6 +216,13 @@ int pattern_add_consume(Pattern *pattern, Pattern *inner)
     return 0;
 }
 
+void pattern_take_long(Pattern *pattern)
+{
+    pattern->value_max = PATTERN_LONG_MAX;
+    if (pattern->regex)
+        regex_take_long(pattern->regex);
+}
+
 static unsigned char fold(char c, bool caseless)
 {
     return (unsigned char)(caseless && c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
@@ -285,7 +294,7 @@ static bool match_cidr(const Pattern *pattern, const char *value)
 
 static bool match_value(const Pattern *pattern, const char *value, bool *ret_gave_up)
 {
-    size_t size = strnlen(value, PATTERN_VALUE_MAX);
+    size_t size = strnlen(value, pattern->value_max);
     RegexResult result;
 
     switch (pattern->kind) {

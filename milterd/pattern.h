@@ -10,12 +10,14 @@
  * is missing matches under `not` alone; a list when any of its patterns does.
  *
  * Patterns are compiled once and then only read, by any thread. Each comparison is bounded: of a
- * value longer than PATTERN_VALUE_MAX only so much is looked at.
+ * value longer than PATTERN_VALUE_MAX only so much is looked at, or PATTERN_LONG_MAX where whole
+ * texts are compared.
  */
 
 #include "common/util.h"
 
 #define PATTERN_VALUE_MAX 8192 /* bytes of a value that are looked at */
+#define PATTERN_LONG_MAX 65536 /* the same for texts */
 #define PATTERN_TEXT_MAX 1024  /* bytes of a pattern */
 #define PATTERN_REASON_MAX 320
 
@@ -39,6 +41,9 @@ int pattern_new_cidr(const char *text, Pattern **ret, char reason[static PATTERN
 int pattern_new_not(Pattern **ret);
 int pattern_new_any(Pattern **ret);
 int pattern_add_consume(Pattern *pattern, Pattern *inner); /* frees `inner` when it fails */
+
+/* For texts; of a single comparison, before it is matched. */
+void pattern_take_long(Pattern *pattern);
 
 Pattern *pattern_free(Pattern *pattern);
 DEFINE_CLEANUP(Pattern *, pattern_free)

@@ -17,6 +17,7 @@
 #define MATCH_LIMIT 100000
 #define DEPTH_LIMIT 50000
 #define HEAP_LIMIT_KIB 8192
+#define LONG_FACTOR 8 /* for texts that are so much longer */
 #define PARENS_NEST_LIMIT 100
 
 struct Regex {
@@ -72,6 +73,13 @@ int regex_new(const char *pattern, Regex **ret, char reason[static REGEX_REASON_
     pcre2_set_heap_limit(regex->limits, HEAP_LIMIT_KIB);
     *ret = regex;
     return 0;
+}
+
+void regex_take_long(Regex *regex)
+{
+    pcre2_set_match_limit(regex->limits, MATCH_LIMIT * LONG_FACTOR);
+    pcre2_set_depth_limit(regex->limits, DEPTH_LIMIT * LONG_FACTOR);
+    pcre2_set_heap_limit(regex->limits, HEAP_LIMIT_KIB * LONG_FACTOR);
 }
 
 Regex *regex_free(Regex *regex)

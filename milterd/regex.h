@@ -19,6 +19,9 @@ typedef struct Regex Regex;
 int regex_new(const char *pattern, Regex **ret, char reason[static REGEX_REASON_MAX]);
 Regex *regex_free(Regex *regex);
 
+/* Raises the bounds, for texts of some 64 KB; before it is matched. */
+void regex_take_long(Regex *regex);
+
 typedef enum RegexResult {
     REGEX_NO_MATCH,
     REGEX_MATCH,

@@ -8,6 +8,7 @@
 
 #include "milterd/rules.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "milterd/match.h"
@@ -94,13 +95,42 @@ static const Rule *rule_at(const RuleSet *rules, size_t index)
     return rules->items[index];
 }
 
+/* Counts those that have no room as well, unless they are in `names` already. */
+static size_t collect_macros(const RuleSet *rules, const char *names[static MAIL_MACROS_MAX])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < rules->n; i++) {
+        const Match *match = rule_at(rules, i)->match;
+        size_t index = 0;
+        const char *name;
+
+        while (match && (name = match_next_macro(match, &index))) {
+            bool known = false;
+
+            for (size_t j = 0; j < MIN(n, (size_t)MAIL_MACROS_MAX) && !known; j++)
+                known = streq(names[j], name);
+            if (known)
+                continue;
+            if (n < MAIL_MACROS_MAX)
+                names[n] = name;
+            n++;
+        }
+    }
+    return n;
+}
+
 int rules_check(ConfigFile *file, const ConfigNode *node, void *target)
 {
+    const char *macros[MAIL_MACROS_MAX];
     const RuleSet *rules = target;
 
     if (rules->n > RULES_MAX)
         config_error(file, node, "rules: there are %zu, at most %d are allowed", rules->n,
                      RULES_MAX);
+    if (collect_macros(rules, macros) > MAIL_MACROS_MAX)
+        config_error(file, node, "rules: they look at more than the %d macros that are allowed",
+                     MAIL_MACROS_MAX);
     for (size_t i = 1; i < MIN(rules->n, (size_t)RULES_MAX); i++) {
         const char *name = rule_at(rules, i)->name;
 
@@ -121,6 +151,14 @@ int rules_check(ConfigFile *file, const ConfigNode *node, void *target)
     return 0;
 }
 
+size_t rules_macros(const RuleSet *rules, const char *names[static MAIL_MACROS_MAX])
+{
+    size_t n = collect_macros(rules, names);
+
+    assert(n <= MAIL_MACROS_MAX);
+    return n;
+}
+
 MailStage rules_last_stage(const RuleSet *rules)
 {
     MailStage last = MAIL_STAGE_CONNECT;
@@ -130,18 +168,20 @@ MailStage rules_last_stage(const RuleSet *rules)
     return last;
 }
 
+bool rules_look_at(const RuleSet *rules, MailStage stage)
+{
+    for (size_t i = 0; i < rules->n; i++)
+        if (match_decides_at(rule_at(rules, i)->match, stage))
+            return true;
+    return false;
+}
+
 bool rules_decide_at(const RuleSet *rules, MailStage stage)
 {
-    bool some = false;
-
-    for (size_t i = 0; i < rules->n; i++) {
-        const Match *match = rule_at(rules, i)->match;
-
-        if (match_first_stage(match) > stage)
+    for (size_t i = 0; i < rules->n; i++)
+        if (match_first_stage(rule_at(rules, i)->match) > stage)
             return false;
-        some = some || match_decides_at(match, stage);
-    }
-    return some;
+    return rules_look_at(rules, stage);
 }
 
 void rules_begin(RuleState *state, const RuleSet *rules)
@@ -154,7 +194,7 @@ static bool is_struck(const RuleState *state, size_t index)
     return state->struck[index / 8] & 1U << index % 8;
 }
 
-int rules_look(RuleState *state, const Mail *mail, MailStage stage)
+int rules_look(RuleState *state, Mail *mail, MailStage stage)
 {
     _cleanup_(match_input_done) MatchInput input = { .mail = mail };
     RuleState next = *state;
@@ -190,7 +230,7 @@ const Rule *rules_result(const RuleState *state)
     return NULL;
 }
 
-int rule_explain(const Rule *rule, const Mail *mail, bool *ret_matches, char **ret_lines)
+int rule_explain(const Rule *rule, Mail *mail, bool *ret_matches, char **ret_lines)
 {
     return match_explain(rule->match, mail, ret_matches, ret_lines);
 }

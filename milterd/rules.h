@@ -44,7 +44,7 @@ void rule_free(void *rule);
 /* The rules as the configuration read them; the items are Rule. */
 typedef ConfigItems RuleSet;
 
-/* The check of the list `rules` as a whole, for ConfigKey.parse: how many, no name twice. */
+/* The check of the list `rules` as a whole, for ConfigKey.parse: what no rule can tell alone. */
 int rules_check(ConfigFile *file, const ConfigNode *node, void *target);
 
 /* The latest stage that any rule looks at, and whether a mail may drop out at a stage: that is
@@ -52,6 +52,13 @@ int rules_check(ConfigFile *file, const ConfigNode *node, void *target);
  * by then. What the worker negotiates with the MTA follows from them. */
 MailStage rules_last_stage(const RuleSet *rules);
 bool rules_decide_at(const RuleSet *rules, MailStage stage);
+
+/* Whether some rule looks at what this stage has made known. */
+bool rules_look_at(const RuleSet *rules, MailStage stage);
+
+/* The macros that rules look at, each once, as they are called in the protocol. The names belong
+ * to the rules. */
+size_t rules_macros(const RuleSet *rules, const char *names[static MAIL_MACROS_MAX]);
 
 /* Plain data: it may be copied, to look at what belongs to the connection only once. */
 typedef struct RuleState {
@@ -65,11 +72,11 @@ void rules_begin(RuleState *state, const RuleSet *rules);
 /* Looks at all that stages up to `stage` have made known and that was not looked at before. 1, or
  * 0 when no rule can match any more. -ENOMEM: it is as if not called, and may be tried again; a
  * mail that it can't be called for must be put off. */
-int rules_look(RuleState *state, const Mail *mail, MailStage stage);
+int rules_look(RuleState *state, Mail *mail, MailStage stage);
 
 /* After MAIL_STAGE_MESSAGE: the rule that matched (the first one), or NULL. */
 const Rule *rules_result(const RuleState *state);
 
 /* The conditions of a rule and how each fares with a mail, for people, a line each:
  * `from: "x@y" does not match "nms@nms.example.org"`. The caller frees them. -ENOMEM. */
-int rule_explain(const Rule *rule, const Mail *mail, bool *ret_matches, char **ret_lines);
+int rule_explain(const Rule *rule, Mail *mail, bool *ret_matches, char **ret_lines);

@@ -186,6 +186,16 @@ def test_first_rule_that_matches_is_the_one(bridge):
     ('{ rcpt = ( "a@mail.test", "ops@mail.test" ); }', True),
     ('{ client: { cidr = "127.0.0.0/8"; }; envelope_from: { glob = "*@client.mail.test"; }; }', True),
     ('{ client: { cidr = "10.0.0.0/8"; }; }', False),
+    # This Postfix looks up no names of clients.
+    ('{ client_name = "[127.0.0.1]"; helo = "CLIENT.mail.test"; }', True),
+    ('{ helo = "other.mail.test"; }', False),
+    ('{ client_name: { glob = "*.mail.test"; }; }', False),
+    ('{ auth: { glob = "*"; }; }', False),
+    ('{ macro: ( { name = "j"; equal = "mx.mail.test"; } ); auth: { not: { glob = "*"; }; }; }', True),
+    ('{ macro: { name = "mail_addr"; equal = "root@client.mail.test"; }; }', True),
+    ('{ macro: { name = "{client_addr}"; equal = "127.0.0.2"; }; }', False),
+    ('{ macro: { name = "i"; regex = "^[A-Za-z0-9]+$"; }; body: { glob = "*/var is at 99*"; }; }', True),
+    ('{ body: { glob = "*/var is at 98*"; }; }', False),
 ])
 def test_match(bridge, pattern, matches):
     bridge.name = "match"

@@ -29,8 +29,10 @@ EX_CONFIG = 78
 CONTINUE, ACCEPT, REJECT, DISCARD, TEMPFAIL = b"c", b"a", b"r", b"d", b"t"
 SKIP, REPLYCODE, QUARANTINE, NEGOTIATE = b"s", b"y", b"q", b"O"
 
+AT_CONNECT, AT_MAIL, AT_END = 0, 2, 5  # where macros are asked for
+
 NO_HELO, NO_BODY, NO_DATA, CAN_SKIP = 0x2, 0x10, 0x200, 0x400
-NO_REPLY = {b"L": 0x80, b"C": 0x1000, b"M": 0x4000, b"R": 0x8000, b"T": 0x10000, b"N": 0x40000,
+NO_REPLY = {b"L": 0x80, b"C": 0x1000, b"H": 0x2000, b"M": 0x4000, b"R": 0x8000, b"T": 0x10000, b"N": 0x40000,
             b"B": 0x80000}
 ALL_STEPS = 0x1FFFFF
 ALL_ACTIONS = 0x1FF
@@ -61,6 +63,12 @@ class Mta:
         answer, data = self.read()
         assert answer == NEGOTIATE
         _, self.actions, self.steps = struct.unpack(">III", data[:12])
+        self.asked = {}  # the macros that the filter wants, by where
+        data = data[12:]
+        while data:
+            where, = struct.unpack(">I", data[:4])
+            names, _, data = data[4:].partition(b"\0")
+            self.asked[where] = names.decode().split()
 
     def close(self):
         self.socket.close()
@@ -90,15 +98,22 @@ class Mta:
         data = self.read_exactly(size)
         return data[:1], data[1:]
 
-    def step(self, command, data=b""):
+    def macros(self, command, macros):
+        """What goes before a step."""
+        if macros:
+            self.write(b"D", command + b"".join(f"{name}\0{value}\0".encode()
+                                                for name, value in macros.items()))
+
+    def step(self, command, data=b"", macros=None):
         """Sends a step; gives its answer, CONTINUE where none was negotiated."""
         self.sent.append(command)
+        self.macros(command, macros)
         self.write(command, data)
         if self.steps & NO_REPLY.get(command, 0):
             return CONTINUE, b""
         return self.read()
 
-    def connect(self, client="192.0.2.1", name="client.example.org"):
+    def connect(self, client="192.0.2.1", name="client.example.org", macros=None):
         family = b"6" if ":" in client else b"4"
         if not client:
             data = b"U"
@@ -106,12 +121,19 @@ class Mta:
             data = b"L" + struct.pack(">H", 0) + client.encode() + b"\0"
         else:
             data = family + struct.pack(">H", 4711) + client.encode() + b"\0"
-        return self.step(b"C", name.encode() + b"\0" + data)[0]
+        return self.step(b"C", name.encode() + b"\0" + data, macros)[0]
 
-    def begin(self, headers=ALERT, sender="<nms@example.org>", rcpts=("<root@example.org>",)):
+    def helo(self, name="client.example.org"):
+        assert not self.steps & NO_HELO
+        return self.step(b"H", name.encode() + b"\0")[0]
+
+    def begin(self, headers=ALERT, sender="<nms@example.org>", rcpts=("<root@example.org>",),
+              macros=None):
         """All up to the end of the headers; gives the first answer that is not CONTINUE."""
         self.sent = []
-        answer, data = self.step(b"M", sender.encode() + b"\0")
+        # As MTAs do: without any macro the step would leave those of the last mail in effect.
+        told = {"{mail_addr}": sender.strip("<>")} if AT_MAIL in self.asked else {}
+        answer, data = self.step(b"M", sender.encode() + b"\0", {**told, **(macros or {})})
         if answer != CONTINUE:
             return answer, data
         for rcpt in rcpts:
@@ -128,7 +150,7 @@ class Mta:
                 return answer, data
         return self.step(b"N")
 
-    def end(self, body=b"99 % in use\r\n", queue_id="4711"):
+    def end(self, body=b"99 % in use\r\n", queue_id="4711", macros=None):
         """The body and the end of the message; gives the verdict, and what came before it."""
         for at in range(0, len(body), 65535):
             answer, data = self.step(b"B", body[at:at + 65535])
@@ -136,8 +158,7 @@ class Mta:
                 break
             if answer != CONTINUE:
                 return answer, data, []
-        if queue_id:
-            self.write(b"D", b"Ei\0" + queue_id.encode() + b"\0")
+        self.macros(b"E", {**({"i": queue_id} if queue_id else {}), **(macros or {})})
         self.sent.append(b"E")
         self.write(b"E")
         before = []
@@ -345,6 +366,127 @@ def test_recipients_that_no_rule_matches_are_accepted_at_data(milterd, relay):
     assert mta.message(rcpts=["<a@example.org>", "<b@example.org>"])[0] == ACCEPT
     assert mta.sent == [b"M", b"R", b"R", b"T"]
     assert mta.message(rcpts=["<a@example.org>", "<ops@example.org>"])[0] == CONTINUE
+
+
+def test_name_of_a_client_that_no_rule_matches_is_accepted_at_once(milterd, relay):
+    milterd.rules = '{ name = "it"; match: { client_name = "nms.example.org"; }; to = [ "ops" ]; }'
+    milterd.start()
+
+    assert milterd.mta().connect(name="unknown") == ACCEPT
+    mta = milterd.mta()
+    assert mta.connect(name="NMS.example.org") == CONTINUE
+    assert mta.message(LETTER)[0] == CONTINUE
+    assert len(relay.records) == 1
+
+
+def test_helo_that_no_rule_matches_is_accepted_at_once(milterd, relay):
+    milterd.rules = """
+      { name = "it"; match: { helo = "nms.local"; envelope_from = "nms@example.org"; };
+        to = [ "ops" ]; }"""
+    milterd.start()
+
+    assert milterd.session().helo("other.local") == ACCEPT
+    mta = milterd.session()
+    assert not mta.steps & (NO_HELO | NO_REPLY[b"H"])
+    assert mta.helo("nms.local") == CONTINUE
+    assert mta.message(LETTER, sender="<x@example.org>")[0] == ACCEPT
+    assert mta.message(LETTER)[0] == CONTINUE
+    assert mta.message(LETTER)[0] == CONTINUE
+    assert len(relay.records) == 2
+
+
+def test_last_helo_of_a_client_counts(milterd, relay):
+    milterd.rules = """
+      { name = "it"; match: { helo: { glob = "*.local"; }; subject: { not = "x"; }; };
+        to = [ "ops" ]; },
+      { name = "sender"; match: { envelope_from = "alice@example.org"; }; to = [ "ops" ]; }"""
+    mta = milterd.start().session()
+    assert mta.steps & NO_REPLY[b"H"]
+
+    mta.helo("nms.local")
+    mta.helo("nms.example.org")
+    assert mta.message()[0] == ACCEPT
+    mta.helo("nms.local")
+    assert mta.message()[0] == CONTINUE
+    assert len(relay.records) == 1
+
+
+def test_login_is_that_of_each_mail(milterd, relay):
+    milterd.rules = '{ name = "it"; match: { auth = "nms"; }; to = [ "ops" ]; }'
+    mta = milterd.start().session()
+    assert mta.steps & NO_HELO
+    assert mta.asked == {AT_MAIL: ["{mail_addr}", "{auth_authen}"], AT_END: ["i"]}
+
+    assert mta.message(LETTER, macros={"{auth_authen}": "nms"})[0] == CONTINUE
+    assert mta.message(LETTER)[0] == ACCEPT
+    assert mta.sent == [b"M"]
+    assert mta.message(LETTER, macros={"{auth_authen}": "alice"})[0] == ACCEPT
+    assert len(relay.records) == 1
+
+
+def test_macros_are_asked_for_where_a_rule_looks_at_them(milterd, relay):
+    assert milterd.start().mta().asked == {AT_END: ["i"]}
+
+    milterd.rules = """
+      { name = "it"; match: { macro: (
+          { name = "daemon_name"; equal = "a"; }, { name = "{our_own}"; equal = "b"; } ); };
+        to = [ "ops" ]; }"""
+    milterd.write()
+    milterd.reload()
+    assert milterd.mta().asked == {AT_CONNECT: ["j", "{daemon_name}", "{our_own}"],
+                                   AT_MAIL: ["{mail_addr}", "{our_own}"], AT_END: ["i", "{our_own}"]}
+
+
+def test_as_many_macros_as_are_allowed_are_asked_for(milterd, relay):
+    names = [f"{n:064}" for n in range(32)]
+    groups = ",".join(f'{{ name = "{name}"; equal = "x"; }}' for name in names)
+    milterd.rules = f'{{ name = "it"; match: {{ macro: ( {groups} ); }}; to = [ "ops" ]; }}'
+    mta = milterd.start().session()
+
+    assert mta.asked[AT_END] == ["i"] + [f"{{{name}}}" for name in names]
+    assert mta.begin(LETTER)[0] == CONTINUE
+    assert mta.end(macros={f"{{{names[31]}}}": "x"})[0] == CONTINUE
+    assert mta.begin(LETTER)[0] == CONTINUE
+    assert mta.end()[0] == ACCEPT
+    assert len(relay.records) == 1
+
+
+def test_macro_of_the_connection_lets_others_go_at_once(milterd, relay):
+    milterd.rules = """
+      { name = "it"; match: { macro: { name = "daemon_name"; equal = "nms"; }; };
+        to = [ "ops" ]; }"""
+    milterd.start()
+
+    assert milterd.mta().connect(macros={"{daemon_name}": "other"}) == ACCEPT
+    assert milterd.mta().connect() == ACCEPT
+    mta = milterd.mta()
+    assert mta.connect(macros={"{daemon_name}": "nms"}) == CONTINUE
+    assert mta.message(LETTER)[0] == CONTINUE
+    assert mta.message(LETTER)[0] == CONTINUE
+    assert len(relay.records) == 2
+
+
+@pytest.mark.parametrize("where", ["connect", "mail", "end"])
+def test_macro_of_any_step_is_known_at_the_end(milterd, relay, where):
+    milterd.rules = '{ name = "it"; match: { macro: { name = "own"; equal = "1"; }; }; to = "ops"; }'
+    mta = milterd.start().mta()
+    macros = {where: {"{own}": "1"}}
+
+    assert mta.connect(macros=macros.get("connect")) == CONTINUE
+    assert mta.begin(LETTER, macros=macros.get("mail"))[0] == CONTINUE
+    assert mta.end(macros=macros.get("end"))[0] == CONTINUE
+    assert len(relay.records) == 1
+
+
+def test_body_is_matched_as_a_person_reads_it(milterd, relay):
+    milterd.rules = '{ name = "it"; match: { body: { glob = "*Störung*"; }; }; to = [ "ops" ]; }'
+    mta = milterd.start().session()
+    headers = (*LETTER, ("Content-Type", "text/plain; charset=iso-8859-1"))
+
+    assert mta.message(headers, body=b"St\xf6rung\r\n")[0] == CONTINUE
+    assert mta.message(headers, body=b"Ordnung\r\n")[0] == ACCEPT
+    assert len(relay.records) == 1
+    assert relay.records[0]["text"] == "Störung"
 
 
 def test_unix_socket_is_asked_for_no_replies_where_no_mail_drops_out(milterd, relay):

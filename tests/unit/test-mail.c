@@ -2,6 +2,8 @@
 
 #include "tests/unit/test.h"
 
+#include <stdio.h>
+
 #include "milterd/mail.h"
 
 #define _cleanup_mail_ _cleanup_(mail_done)
@@ -110,6 +112,40 @@ static void mail_reset_keeps_the_connection_alone(void **state)
     assert_int_equal(mail.n_rcpts + mail.n_headers + mail.body_size + mail.body_total, 0);
 }
 
+static void mail_reset_forgets_macros_of_the_message(void **state)
+{
+    _cleanup_mail_ Mail mail = {};
+
+    mail_set_helo(&mail, "host");
+    assert_int_equal(mail_add_macro(&mail, MAIL_STAGE_MESSAGE, "{a}", "1"), 0);
+    assert_int_equal(mail_add_macro(&mail, MAIL_STAGE_CONNECT, "j", "2"), 0);
+    assert_int_equal(mail_add_macro(&mail, MAIL_STAGE_MAIL, "{b}", "3"), 0);
+    assert_int_equal(mail_add_macro(&mail, MAIL_STAGE_MAIL, "{b}", "4"), 0);
+    assert_int_equal(mail_add_macro(&mail, MAIL_STAGE_MAIL, "{c}", NULL), 0);
+    assert_int_equal(mail_add_macro(&mail, MAIL_STAGE_MAIL, "{c}", ""), 0);
+    assert_int_equal(mail.n_macros, 3);
+    assert_string_equal(mail_macro(&mail, "{b}"), "4");
+
+    mail_reset(&mail);
+    assert_int_equal(mail.n_macros, 1);
+    assert_string_equal(mail_macro(&mail, "j"), "2");
+    assert_null(mail_macro(&mail, "{b}"));
+    assert_string_equal(mail.helo, "host");
+}
+
+static void mail_macros_are_kept_up_to_their_bound(void **state)
+{
+    _cleanup_mail_ Mail mail = {};
+    char name[32];
+
+    for (int i = 0; i < MAIL_MACROS_MAX + 5; i++) {
+        snprintf(name, sizeof(name), "{m%d}", i);
+        assert_int_equal(mail_add_macro(&mail, MAIL_STAGE_MAIL, name, "x"), 0);
+    }
+    assert_int_equal(mail.n_macros, MAIL_MACROS_MAX);
+    assert_true(mail.truncated);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,6 +155,8 @@ int main(void)
         cmocka_unit_test(mail_past_its_bounds_is_cut_and_says_so),
         cmocka_unit_test(mail_body_is_kept_up_to_its_bound),
         cmocka_unit_test(mail_reset_keeps_the_connection_alone),
+        cmocka_unit_test(mail_reset_forgets_macros_of_the_message),
+        cmocka_unit_test(mail_macros_are_kept_up_to_their_bound),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

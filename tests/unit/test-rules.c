@@ -2,6 +2,9 @@
 
 #include "tests/unit/rules.h"
 
+#include "milterd/mime.h"
+#include "milterd/pattern.h"
+
 typedef struct Fixture {
     RulesSettings settings;
     Mail mail;
@@ -172,6 +175,80 @@ static void rules_envelope_and_client_are_matched(void **state)
     assert_true(matches(fixture, "client: { not: { cidr = \"192.0.2.0/24\"; }; };"));
 }
 
+static void rules_names_of_the_client_are_matched(void **state)
+{
+    Fixture *fixture = *state;
+
+    mail_set_client(&fixture->mail, "10.1.2.3", "NMS.example.org");
+    mail_set_helo(&fixture->mail, "nms.Local");
+    assert_true(matches(fixture, "client_name = \"nms.example.org\";"));
+    assert_true(matches(fixture, "client_name: { glob = \"*.example.org\"; };"));
+    assert_false(matches(fixture, "client_name: { not = \"nms.example.org\"; };"));
+    assert_true(matches(fixture, "helo = \"nms.local\";"));
+    assert_false(matches(fixture, "helo: { regex = \"^nms$\"; };"));
+}
+
+static void rules_login_and_macros_are_matched(void **state)
+{
+    Fixture *fixture = *state;
+
+    assert_false(matches(fixture, "auth: { glob = \"*\"; };"));
+    assert_true(matches(fixture, "auth: { not: { glob = \"*\"; }; };"));
+    mail_add_macro(&fixture->mail, MAIL_STAGE_MAIL, "{auth_authen}", "nms");
+    mail_add_macro(&fixture->mail, MAIL_STAGE_CONNECT, "{daemon_name}", "submission");
+    mail_add_macro(&fixture->mail, MAIL_STAGE_CONNECT, "j", "mx.example.org");
+    mail_add_macro(&fixture->mail, MAIL_STAGE_MAIL, "{tls_version}", "");
+    assert_true(matches(fixture, "auth = \"nms\";"));
+    assert_false(matches(fixture, "auth = \"NMS\";"));
+    assert_true(matches(fixture, "macro: { name = \"daemon_name\"; equal = \"submission\"; };"));
+    assert_true(matches(fixture, "macro: { name = \"{daemon_name}\"; glob = \"sub*\"; };"));
+    assert_true(matches(fixture, "macro: { name = \"{j}\"; regex = \"^mx\"; };"));
+    assert_false(matches(fixture, "macro: { name = \"tls_version\"; glob = \"*\"; };"));
+    assert_true(matches(fixture, "macro: ( { name = \"i\"; glob = \"*\"; },"
+                                 " { name = \"auth_authen\"; equal = [ \"z\", \"nms\" ]; } );"));
+}
+
+static void body(Fixture *fixture, const char *text)
+{
+    assert_int_equal(mail_add_body(&fixture->mail, text, strlen(text), 1 << 20), 0);
+}
+
+static void rules_body_is_read_decoded(void **state)
+{
+    Fixture *fixture = *state;
+
+    header(fixture, "Content-Type", "text/plain; charset=iso-8859-1");
+    header(fixture, "Content-Transfer-Encoding", "quoted-printable");
+    body(fixture, "Backup von db1:\r\nSt=F6rung\r\n");
+    assert_true(matches(fixture, "body: { glob = \"*Störung*\"; };"));
+    assert_true(matches(fixture, "body: { regex = \"(?m)^Störung$\"; };"));
+    assert_false(matches(fixture, "body: { regex = \"^Störung\"; };"));
+    assert_false(matches(fixture, "body: { glob = \"*F6rung*\"; };"));
+}
+
+static void rules_body_is_looked_at_up_to_its_bound(void **state)
+{
+    Fixture *fixture = *state;
+
+    for (int i = 0; i < 650; i++)
+        body(fixture, "one hundred bytes, as many as there are in this line, and in each line of "
+                      "this long, long report.\r\n");
+    body(fixture, "NEAR\r\n");
+    for (int i = 0; i < 50; i++)
+        body(fixture, "one hundred bytes, as many as there are in this line, and in each line of "
+                      "this long, long report.\r\n");
+    body(fixture, "FAR\r\n");
+    assert_true(matches(fixture, "body: { glob = \"*NEAR*\"; };"));
+    assert_true(matches(fixture, "body: { regex = \"[A-Z]{4}\"; };"));
+    assert_true(matches(fixture, "body: { not: { glob = \"*FAR*\"; }; };"));
+}
+
+static void rules_empty_body_is_there(void **state)
+{
+    assert_true(matches(*state, "body = \"\";"));
+    assert_true(matches(*state, "body: { glob = \"*\"; };"));
+}
+
 static void rules_local_mail_has_no_client(void **state)
 {
     Fixture *fixture = *state;
@@ -235,6 +312,69 @@ static void rules_stages_left_out_are_looked_at_later(void **state)
     header(fixture, "Subject", "a");
     rules_begin(&rules, &fixture->settings.rules);
     assert_int_equal(rules_look(&rules, &fixture->mail, MAIL_STAGE_HEADERS), 0);
+}
+
+static void assert_stage(Fixture *fixture, const char *match, MailStage stage)
+{
+    const RuleSet *rules = &fixture->settings.rules;
+
+    load_match(fixture, match);
+    assert_int_equal(rules_last_stage(rules), stage);
+    for (MailStage other = 0; other < _MAIL_STAGE_MAX; other++) {
+        assert_int_equal(rules_look_at(rules, other), other == stage);
+        assert_int_equal(rules_decide_at(rules, other), other == stage);
+    }
+}
+
+static void rules_field_is_decided_when_it_is_known(void **state)
+{
+    assert_stage(*state, "client_name = \"x\";", MAIL_STAGE_CONNECT);
+    assert_stage(*state, "helo = \"x\";", MAIL_STAGE_HELO);
+    assert_stage(*state, "auth = \"x\";", MAIL_STAGE_MAIL);
+    assert_stage(*state, "body = \"x\";", MAIL_STAGE_MESSAGE);
+    assert_stage(*state, "macro: { name = \"{daemon_name}\"; equal = \"x\"; };",
+                 MAIL_STAGE_CONNECT);
+    assert_stage(*state, "macro: { name = \"tls_version\"; equal = \"x\"; };", MAIL_STAGE_MAIL);
+    assert_stage(*state, "macro: { name = \"our_own\"; equal = \"x\"; };", MAIL_STAGE_MESSAGE);
+    assert_stage(*state,
+                 "macro: ( { name = \"j\"; equal = \"x\"; },"
+                 " { name = \"tls_version\"; equal = \"x\"; } );",
+                 MAIL_STAGE_MAIL);
+}
+
+static void rules_tell_the_macros_that_they_look_at(void **state)
+{
+    Fixture *fixture = *state;
+    const char *names[MAIL_MACROS_MAX];
+
+    load_match(fixture, "client = \"::1\"; subject = \"a\";");
+    assert_int_equal(rules_macros(&fixture->settings.rules, names), 0);
+    load(
+        fixture,
+        "rules = ( { name = \"1\"; match: { auth = \"a\"; from = \"x\"; macro: (\n"
+        " { name = \"j\"; equal = \"a\"; }, { name = \"{auth_authen}\"; equal = \"b\"; } ); }; },\n"
+        "{ name = \"2\"; match: { macro: { name = \"{x1}\"; equal = \"a\"; }; }; } );");
+    assert_int_equal(rules_macros(&fixture->settings.rules, names), 3);
+    assert_string_equal(names[0], "{auth_authen}");
+    assert_string_equal(names[1], "j");
+    assert_string_equal(names[2], "{x1}");
+}
+
+static void rules_of_too_many_macros_are_refused(void **state)
+{
+    _cleanup_free_ char *text = NULL, *said = NULL;
+    RulesSettings settings;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+
+    fputs("rules = ( { name = \"r\"; match: { macro: (", stream);
+    for (int i = 0; i <= MAIL_MACROS_MAX; i++)
+        fprintf(stream, "%s{ name = \"m%d\"; equal = \"x\"; }", i ? "," : "", i);
+    fputs("); }; } );", stream);
+    fclose(stream);
+    said = rules_load(text, &settings);
+    rules_done(&settings);
+    assert_string_equal(said, "1: rules: they look at more than the 32 macros that are allowed\n");
 }
 
 static void rules_of_nobody_let_all_mail_go(void **state)
@@ -313,6 +453,20 @@ static void rules_mistakes_are_told_with_what_is_allowed(void **state)
                  "\"x\"; }; }; }; }; }; }; }; }; }; };",
                  "2: rules[0].match.subject.not.not.not.not.not.not.not.not.not: stands too deep; "
                  "at most 8 levels are allowed\n");
+    assert_wrong("macro = \"x\";", "2: rules[0].match.macro: must be a group such as { name = "
+                                   "\"daemon_name\"; glob = \"*\"; }\n");
+    assert_wrong("macro: { glob = \"*\"; };",
+                 "2: rules[0].match.macro: \"name\" is missing, the macro's\n");
+    assert_wrong("macro: { name = \"\"; glob = \"*\"; };",
+                 "2: rules[0].match.macro.name: must be the name of a macro, in quotes\n");
+    assert_wrong("macro: { name = \"a-b\"; glob = \"*\"; };",
+                 "2: rules[0].match.macro.name: \"a-b\" is no name of a macro; it has 1 to 64 of "
+                 "A-Z a-z 0-9 _, with braces or without\n");
+    assert_wrong("body: { cidr = \"::1\"; };",
+                 "2: rules[0].match.body.cidr: is for \"client\" alone, since body is no address "
+                 "of a host\n");
+    assert_wrong("hello = \"x\";",
+                 "2: unknown key \"hello\" in rules[0].match; did you mean \"helo\"?\n");
     assert_wrong("subject = \" x\";",
                  "2: rules[0].match.subject: \" x\" never matches: headers are compared in one "
                  "line, each run of white space as one blank, none at the ends\n");
@@ -345,6 +499,20 @@ static void rules_all_mistakes_are_found_at_once(void **state)
         "6: rules[2].max_lines: 0 is out of range; allowed are 1 to 1000\n");
 }
 
+static void rules_hostile_body_costs_little(void **state)
+{
+    static char text[PATTERN_LONG_MAX];
+    Fixture *fixture = *state;
+    clock_t began = clock();
+
+    memset(text, 'a', sizeof(text) - 1);
+    body(fixture, text);
+    assert_false(matches(fixture, "body: { regex = \"(a+)+[bc]$\"; };"));
+    assert_false(matches(fixture, "body: { regex = \"(?:.|\\n)*x\"; };"));
+    assert_false(matches(fixture, "body: { glob = \"*a*a*a*a*ab\"; };"));
+    assert_true(clock() - began < 8 * CLOCKS_PER_SEC);
+}
+
 static void rules_hostile_headers_cost_little(void **state)
 {
     Fixture *fixture = *state;
@@ -370,17 +538,27 @@ int main(void)
         test(rules_subject_is_read_decoded),
         test(rules_repeated_header_is_looked_at_whole),
         test(rules_envelope_and_client_are_matched),
+        test(rules_names_of_the_client_are_matched),
+        test(rules_login_and_macros_are_matched),
+        test(rules_body_is_read_decoded),
+        test(rules_body_is_looked_at_up_to_its_bound),
+        test(rules_empty_body_is_there),
         test(rules_local_mail_has_no_client),
         test(rules_all_fields_must_match),
         test(rules_first_that_matches_is_the_one),
         test(rules_mail_drops_out_at_the_first_stage_that_decides),
         test(rules_stages_left_out_are_looked_at_later),
+        test(rules_field_is_decided_when_it_is_known),
+        test(rules_tell_the_macros_that_they_look_at),
+        test(rules_of_too_many_macros_are_refused),
         test(rules_of_nobody_let_all_mail_go),
         test(rules_explanation_names_value_and_pattern),
         test(rules_mistakes_are_told_with_what_is_allowed),
         test(rules_all_mistakes_are_found_at_once),
         test(rules_hostile_headers_cost_little),
+        test(rules_hostile_body_costs_little),
     };
 
+    mime_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
