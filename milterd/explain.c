@@ -231,7 +231,22 @@ static int print_text(FILE *stream, Mail *mail)
     return 0;
 }
 
-static int print_rules(FILE *stream, const RuleSet *rules, Mail *mail, const Rule *decides)
+/* The rules that matched, in their order; the last one decides. */
+typedef struct Matched {
+    const Rule *rules[RULES_MATCHED_MAX];
+    size_t n;
+} Matched;
+
+static const char *describe_match(const Matched *matched, const Rule *rule)
+{
+    for (size_t i = 0; i < matched->n; i++)
+        if (matched->rules[i] == rule)
+            return i + 1 == matched->n ? "matches, and decides"
+                                       : "matches, and lets others match as well";
+    return "would match, but comes behind the one that decides";
+}
+
+static int print_rules(FILE *stream, const RuleSet *rules, Mail *mail, const Matched *matched)
 {
     if (rules->n == 0)
         fputs("there are no rules\n", stream);
@@ -244,9 +259,7 @@ static int print_rules(FILE *stream, const RuleSet *rules, Mail *mail, const Rul
         if (r < 0)
             return r;
         fprintf(stream, "rule %s: %s\n", rule->name,
-                !matches          ? "does not match"
-                : rule == decides ? "matches, and decides"
-                                  : "would match, but comes behind the one that decides");
+                matches ? describe_match(matched, rule) : "does not match");
         print_indented(stream, lines, "  ");
     }
     return 0;
@@ -267,14 +280,14 @@ static int print_alert(FILE *stream, Mail *mail, const Rule *rule)
         r = compose_message(record, now, MESSAGE_MAX_BYTES, &message);
     if (r < 0)
         return r;
-    fprintf(stream, "record:\n  %s\nmessage in the room:\n", json);
+    fprintf(stream, "alert of rule %s\nrecord:\n  %s\nmessage in the room:\n", rule->name, json);
     print_indented(stream, message, "  | ");
     return 0;
 }
 
 static int explain_mail(const ExplainSettings *settings, Mail *mail, FILE *stream)
 {
-    const Rule *rule = NULL;
+    Matched matched = {};
     RuleState state;
     int r;
 
@@ -283,22 +296,23 @@ static int explain_mail(const ExplainSettings *settings, Mail *mail, FILE *strea
     if (r < 0)
         return r;
     if (r > 0)
-        rule = rules_result(&state);
+        matched.n = rules_result(&state, matched.rules);
 
     r = print_headers(stream, mail);
     if (r >= 0)
         r = print_text(stream, mail);
     if (r >= 0)
-        r = print_rules(stream, settings->rules, mail, rule);
+        r = print_rules(stream, settings->rules, mail, &matched);
     if (r < 0)
         return r;
-    if (!rule) {
+    if (matched.n == 0) {
         fputs("no rule matches: no alert, and the mail goes its way\n", stream);
         return 0;
     }
-    r = print_alert(stream, mail, rule);
+    for (size_t i = 0; r >= 0 && i < matched.n; i++)
+        r = print_alert(stream, mail, matched.rules[i]);
     if (r >= 0)
-        fprintf(stream, "verdict: %s\n", verdict_names[rule->verdict]);
+        fprintf(stream, "verdict: %s\n", verdict_names[matched.rules[matched.n - 1]->verdict]);
     return r;
 }
 

@@ -404,9 +404,10 @@ static sfsistat give_verdict(SMFICTX *context, const Rule *rule, HandoverResult 
 static sfsistat on_end_of_message(SMFICTX *context)
 {
     Session *session = smfi_getpriv(context);
+    const Rule *matched[RULES_MATCHED_MAX];
     HandoverResult result;
-    const Rule *rule;
     sfsistat status;
+    size_t n;
 
     if (!session)
         return SMFIS_TEMPFAIL;
@@ -416,16 +417,16 @@ static sfsistat on_end_of_message(SMFICTX *context)
     status = look(session, MAIL_STAGE_MESSAGE, 0);
     if (status != SMFIS_CONTINUE)
         return status;
-    rule = rules_result(&session->rules);
-    if (!rule)
+    n = rules_result(&session->rules, matched);
+    if (n == 0)
         return message_end(session, SMFIS_ACCEPT);
 
     if (mail_set_queue_id(&session->mail, smfi_getsymval(context, unconst("i"))) < 0 ||
-        handover(filter->settings, &session->mail, rule, &result) < 0) {
+        handover(filter->settings, &session->mail, matched, n, &result) < 0) {
         note_shortage(session);
         return message_end(session, SMFIS_TEMPFAIL);
     }
-    return message_end(session, give_verdict(context, rule, result));
+    return message_end(session, give_verdict(context, matched[n - 1], result));
 }
 
 static sfsistat on_abort(SMFICTX *context)

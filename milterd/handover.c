@@ -4,10 +4,14 @@
  * Whatever the relay says, or fails to say, ends in one of three results and one line of log.
  * A refused record would be refused again: that is an error in somebody's configuration, and the
  * line says so; for the mail it is like any other failure, so that none is lost over it.
+ *
+ * Of several alerts each has its own fate and line. If some were taken and some not, the mail
+ * comes again; the relay then knows the first ones by their ids.
  */
 
 #include "milterd/handover.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -67,11 +71,11 @@ static char *join(char *const *names, size_t n)
     return text;
 }
 
-static const char *result_name(HandoverResult result, const Rule *rule)
+static const char *result_name(HandoverResult result, Verdict verdict)
 {
     switch (result) {
     case HANDOVER_TAKEN:
-        return verdict_names[rule->verdict];
+        return verdict_names[verdict];
     case HANDOVER_PASS:
         return verdict_names[VERDICT_CONTINUE];
     case HANDOVER_DEFER:
@@ -80,72 +84,133 @@ static const char *result_name(HandoverResult result, const Rule *rule)
     return verdict_names[VERDICT_TEMPFAIL];
 }
 
-/* What follows for the mail, where the alert was not taken. */
-static const char *consequence(HandoverResult result)
+/* What follows for the mail, where an alert was not taken: this one or another. */
+static const char *consequence(HandoverResult result, bool taken)
 {
+    if (taken && result != HANDOVER_TAKEN)
+        return ", but not all alerts of its mail";
     switch (result) {
     case HANDOVER_TAKEN:
         break;
     case HANDOVER_PASS:
-        return "; on_failure is accept, so the mail goes on without an alert";
+        return "; on_failure is accept, so the mail goes on without this alert";
     case HANDOVER_DEFER:
         return "; the mail is put off";
     }
     return "";
 }
 
-static void log_fate(const Fate *fate, const Mail *mail, const Rule *rule, const Record *record,
-                     const char *reason, HandoverResult result, usec_t took_usec)
+typedef struct Alert {
+    const Rule *rule;
+    Record *record;
+    Receipt receipt;
+    int error; /* 0: `receipt` is there */
+} Alert;
+
+typedef struct Alerts {
+    Alert items[RULES_MATCHED_MAX];
+    size_t n;
+} Alerts;
+
+static void alerts_done(Alerts *alerts)
 {
+    for (size_t i = 0; i < alerts->n; i++)
+        record_free(alerts->items[i].record);
+}
+
+static int make_alerts(Alerts *alerts, Mail *mail, const Rule *const *rules, size_t n_rules)
+{
+    usec_t now = now_usec(CLOCK_REALTIME);
+
+    for (size_t i = 0; i < n_rules; i++) {
+        int r = alert_from_mail(mail, rules[i], now, &alerts->items[i].record);
+
+        if (r < 0)
+            return r;
+        alerts->items[i].rule = rules[i];
+        alerts->n++;
+    }
+    return 0;
+}
+
+/* In one datagram, or where that is too large in two halves, and so on. */
+static void send_alerts(const char *socket, Alert *alerts, size_t n, usec_t deadline_usec)
+{
+    const Record *records[RULES_MATCHED_MAX] = {};
+    Receipt receipts[RULES_MATCHED_MAX];
+    bool received[RULES_MATCHED_MAX];
+    int r;
+
+    for (size_t i = 0; i < n; i++)
+        records[i] = alerts[i].record;
+    r = client_send(socket, records, n, deadline_usec, receipts, received);
+    if (r == -EMSGSIZE && n > 1) {
+        send_alerts(socket, alerts, n / 2, deadline_usec);
+        send_alerts(socket, alerts + n / 2, n - n / 2, deadline_usec);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        alerts[i].receipt = receipts[i];
+        alerts[i].error = received[i] ? 0 : r < 0 ? r : -ETIMEDOUT;
+    }
+}
+
+static void log_fate(const Alert *alert, const Fate *fate, const Mail *mail, Verdict verdict,
+                     HandoverResult result, usec_t took_usec)
+{
+    const Record *record = alert->record;
     _cleanup_free_ char *to = join(record->to, record->n_to);
+    const char *reason = NULL;
     char delay_ms[32];
+
+    if (alert->error < 0 && alert->error != -ETIMEDOUT)
+        reason = strerrordesc_np(-alert->error);
+    else if (alert->error == 0 && !fate->taken)
+        reason = alert->receipt.reason;
+    snprintf(delay_ms, sizeof(delay_ms), "%" PRIu64, (uint64_t)(took_usec / USEC_PER_MSEC));
+
     const LogField fields[] = {
         { "id", record->id },
         { "queue_id", mail->queue_id },
         { "message_id", record_field(record, "message_id") },
-        { "rule", rule->name },
+        { "rule", alert->rule->name },
         { "to", to },
         { "receipt", fate->receipt },
         { "reason", reason },
-        { "verdict", result_name(result, rule) },
+        { "verdict", result_name(result, verdict) },
         { "delay_ms", delay_ms },
     };
 
-    snprintf(delay_ms, sizeof(delay_ms), "%" PRIu64, (uint64_t)(took_usec / USEC_PER_MSEC));
-    log_fields(fate->level, fields, ELEMENTSOF(fields), "%s%s", fate->said, consequence(result));
+    log_fields(fate->level, fields, ELEMENTSOF(fields), "%s%s", fate->said,
+               consequence(result, fate->taken));
 }
 
-int handover(const Settings *settings, Mail *mail, const Rule *rule, HandoverResult *ret_result)
+int handover(const Settings *settings, Mail *mail, const Rule *const *rules, size_t n_rules,
+             HandoverResult *ret_result)
 {
-    usec_t began = now_usec(CLOCK_MONOTONIC);
-    _cleanup_record_ Record *record = NULL;
-    const char *reason = NULL;
-    Receipt receipt = {};
-    HandoverResult result;
-    bool received = false;
-    Fate fate;
+    usec_t began = now_usec(CLOCK_MONOTONIC), took;
+    _cleanup_(alerts_done) Alerts alerts = {};
+    HandoverResult result = HANDOVER_TAKEN;
+    Fate fates[RULES_MATCHED_MAX];
     int r;
 
-    r = alert_from_mail(mail, rule, now_usec(CLOCK_REALTIME), &record);
+    assert(n_rules > 0 && n_rules <= RULES_MATCHED_MAX);
+    r = make_alerts(&alerts, mail, rules, n_rules);
     if (r < 0)
         return r;
 
-    r = client_send(settings->relay.socket, (const Record *const[]){ record }, 1,
-                    began + settings->relay.timeout_usec, &receipt, &received);
-    if (r == 0 && !received)
-        r = -ETIMEDOUT;
-    fate = judge(r, &receipt);
-    if (r < 0 && r != -ETIMEDOUT)
-        reason = strerrordesc_np(-r);
-    else if (r == 0 && !fate.taken)
-        reason = receipt.reason;
-
-    if (fate.taken)
-        result = HANDOVER_TAKEN;
-    else
-        result = settings->relay.on_failure == ON_FAILURE_ACCEPT ? HANDOVER_PASS : HANDOVER_DEFER;
-
-    log_fate(&fate, mail, rule, record, reason, result, now_usec(CLOCK_MONOTONIC) - began);
+    send_alerts(settings->relay.socket, alerts.items, alerts.n,
+                began + settings->relay.timeout_usec);
+    took = now_usec(CLOCK_MONOTONIC) - began;
+    for (size_t i = 0; i < alerts.n; i++) {
+        fates[i] = judge(alerts.items[i].error, &alerts.items[i].receipt);
+        if (!fates[i].taken)
+            result =
+                settings->relay.on_failure == ON_FAILURE_ACCEPT ? HANDOVER_PASS : HANDOVER_DEFER;
+    }
+    for (size_t i = 0; i < alerts.n; i++)
+        log_fate(&alerts.items[i], &fates[i], mail, (Verdict)rules[n_rules - 1]->verdict, result,
+                 took);
     *ret_result = result;
     return 0;
 }

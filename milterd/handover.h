@@ -2,18 +2,20 @@
 #pragma once
 
 /*
- * The alert of a mail that matched a rule is handed over to the relay, and what that means for
+ * The alerts of a mail that matched rules are handed over to the relay, and what that means for
  * the mail.
  */
 
 #include "milterd/settings.h"
 
 typedef enum HandoverResult {
-    HANDOVER_TAKEN, /* the relay has it for good: the rule's verdict counts */
+    HANDOVER_TAKEN, /* the relay has all of them for good: the last rule's verdict counts */
     HANDOVER_PASS,  /* it has not; the mail goes on as if no rule had matched */
     HANDOVER_DEFER, /* it has not; the mail is to come again */
 } HandoverResult;
 
-/* Makes the record, sends it, waits for its receipt at most `relay.timeout`, and writes the one
- * line of log that tells the alert's fate. 0 with *ret_result, or -ENOMEM. Thread-safe. */
-int handover(const Settings *settings, Mail *mail, const Rule *rule, HandoverResult *ret_result);
+/* Makes a record for each of the rules that matched, 1 to RULES_MATCHED_MAX, sends them, waits for
+ * their receipts at most `relay.timeout`, and writes for each alert the one line of log that tells
+ * its fate. 0 with *ret_result, or -ENOMEM. Thread-safe. */
+int handover(const Settings *settings, Mail *mail, const Rule *const *rules, size_t n_rules,
+             HandoverResult *ret_result);

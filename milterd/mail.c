@@ -183,6 +183,13 @@ int mail_add_rcpt(Mail *mail, const char *address)
     return 0;
 }
 
+/* It was made of less than there is now. */
+static void forget_text(Mail *mail)
+{
+    free(mail->text);
+    mail->text = NULL;
+}
+
 int mail_add_header(Mail *mail, const char *name, const char *value)
 {
     size_t size = strlen(name) + strlen(value);
@@ -206,6 +213,7 @@ int mail_add_header(Mail *mail, const char *name, const char *value)
         return -ENOMEM;
     }
     mail->headers[mail->n_headers++] = header;
+    forget_text(mail);
     mail->headers_bytes += size;
     return 0;
 }
@@ -227,6 +235,7 @@ int mail_add_body(Mail *mail, const void *chunk, size_t size, size_t max_body)
     if (kept > 0)
         memcpy(mail->body + mail->body_size, chunk, kept);
     mail->body_size += kept;
+    forget_text(mail);
     mail->body_total += size;
     if (kept < size)
         mail->truncated = true;

@@ -4,6 +4,10 @@
  * A rule is struck out at the first stage at which one of its conditions fails, and never comes
  * back; so what is left after the last stage has matched. Conditions of later stages are open
  * until then: nothing is decided on what is not known yet.
+ *
+ * A rule that has no later conditions has matched already. If it does not say `next`, those behind
+ * it are out, whatever becomes of those before it: either one of them ends the search, or this
+ * one does.
  */
 
 #include "milterd/rules.h"
@@ -73,6 +77,7 @@ const ConfigKey rule_keys[] = {
       .parse = check_to },
     { "verdict", CONFIG_CHOICE, offsetof(Rule, verdict), .fallback = "\"continue\"",
       .choices = verdict_names },
+    { "next", CONFIG_BOOL, offsetof(Rule, next), .fallback = "false" },
     { "max_lines", CONFIG_INT, offsetof(Rule, max_lines), .fallback = "20", .min = 1, .max = 1000 },
     { "max_bytes", CONFIG_SIZE, offsetof(Rule, max_bytes), .fallback = "\"4K\"", .min = 256,
       .max = 49152 },
@@ -120,6 +125,15 @@ static size_t collect_macros(const RuleSet *rules, const char *names[static MAIL
     return n;
 }
 
+static size_t count_next(const RuleSet *rules)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < rules->n; i++)
+        n += rule_at(rules, i)->next;
+    return n;
+}
+
 int rules_check(ConfigFile *file, const ConfigNode *node, void *target)
 {
     const char *macros[MAIL_MACROS_MAX];
@@ -128,6 +142,9 @@ int rules_check(ConfigFile *file, const ConfigNode *node, void *target)
     if (rules->n > RULES_MAX)
         config_error(file, node, "rules: there are %zu, at most %d are allowed", rules->n,
                      RULES_MAX);
+    if (count_next(rules) >= RULES_MATCHED_MAX)
+        config_error(file, node, "rules: %zu of them say \"next\", at most %d may",
+                     count_next(rules), RULES_MATCHED_MAX - 1);
     if (collect_macros(rules, macros) > MAIL_MACROS_MAX)
         config_error(file, node, "rules: they look at more than the %d macros that are allowed",
                      MAIL_MACROS_MAX);
@@ -194,6 +211,11 @@ static bool is_struck(const RuleState *state, size_t index)
     return state->struck[index / 8] & 1U << index % 8;
 }
 
+static void strike(RuleState *state, size_t index)
+{
+    state->struck[index / 8] |= (uint8_t)(1U << index % 8);
+}
+
 int rules_look(RuleState *state, Mail *mail, MailStage stage)
 {
     _cleanup_(match_input_done) MatchInput input = { .mail = mail };
@@ -211,23 +233,34 @@ int rules_look(RuleState *state, Mail *mail, MailStage stage)
             if (r < 0)
                 return r;
             if (r == MATCH_FAILS) {
-                next.struck[i / 8] |= (uint8_t)(1U << i % 8);
+                strike(&next, i);
                 continue;
             }
         }
         left = true;
+        if (!rule->next && match_last_stage(rule->match) <= stage) {
+            for (size_t j = i + 1; j < MIN(state->rules->n, (size_t)RULES_MAX); j++)
+                strike(&next, j);
+            break;
+        }
     }
     next.looked = MAX(next.looked, (unsigned)stage + 1);
     *state = next;
     return left;
 }
 
-const Rule *rules_result(const RuleState *state)
+size_t rules_result(const RuleState *state, const Rule *matched[static RULES_MATCHED_MAX])
 {
-    for (size_t i = 0; i < MIN(state->rules->n, (size_t)RULES_MAX); i++)
-        if (!is_struck(state, i))
-            return rule_at(state->rules, i);
-    return NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; i < MIN(state->rules->n, (size_t)RULES_MAX) && n < RULES_MATCHED_MAX; i++) {
+        if (is_struck(state, i))
+            continue;
+        matched[n++] = rule_at(state->rules, i);
+        if (!matched[n - 1]->next)
+            break;
+    }
+    return n;
 }
 
 int rule_explain(const Rule *rule, Mail *mail, bool *ret_matches, char **ret_lines)

@@ -6,8 +6,8 @@
  *
  * A rule set is compiled once, before the workers start, and only read after that, by all
  * threads at once. A RuleState is what one mail has left of it: at each stage the rules that
- * can't match any more are struck out, and once none is left the rest of the mail need not be
- * seen at all.
+ * can't match any more are struck out, and so are those behind one that has matched for good;
+ * once none is left the rest of the mail need not be seen at all.
  */
 
 #include "common/config.h"
@@ -31,12 +31,14 @@ typedef struct Rule {
     Match *match;
     ConfigStrings to; /* empty: the relay's default destination */
     int verdict;      /* Verdict */
+    bool next;        /* when it matches, the rules behind it are looked at too */
     int64_t max_lines;
     uint64_t max_bytes;
 } Rule;
 
 #define RULES_MAX 1024
 #define RULE_DESTINATIONS_MAX 32
+#define RULES_MATCHED_MAX 64 /* that one mail can match: all that say `next`, and another one */
 
 extern const ConfigKey rule_keys[]; /* for the list `rules` */
 void rule_free(void *rule);
@@ -74,8 +76,9 @@ void rules_begin(RuleState *state, const RuleSet *rules);
  * mail that it can't be called for must be put off. */
 int rules_look(RuleState *state, Mail *mail, MailStage stage);
 
-/* After MAIL_STAGE_MESSAGE: the rule that matched (the first one), or NULL. */
-const Rule *rules_result(const RuleState *state);
+/* After MAIL_STAGE_MESSAGE: the rules that matched, in their order, up to the first that doesn't
+ * say `next`. How many; the last of them has the verdict. */
+size_t rules_result(const RuleState *state, const Rule *matched[static RULES_MATCHED_MAX]);
 
 /* The conditions of a rule and how each fares with a mail, for people, a line each:
  * `from: "x@y" does not match "nms@nms.example.org"`. The caller frees them. -ENOMEM. */

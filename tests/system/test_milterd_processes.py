@@ -177,11 +177,13 @@ class Mta:
 
 
 class Relay:
-    """Receives records and answers as it is told: a status, or None for no receipt."""
+    """Receives records and answers as it is told: a status for all or for each rule, or None for
+    no receipt."""
 
     def __init__(self, path):
         self.status = "accepted"
         self.records = []
+        self.datagrams = 0
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(path))
         os.chmod(path, 0o666)
@@ -196,13 +198,21 @@ class Relay:
                 return
             if not data:
                 return
-            size, = struct.unpack(">I", data[:4])
-            record = json.loads(data[4:4 + size])
-            self.records.append(record)
-            if self.status:
-                answer = json.dumps({"v": 1, "id": record["id"], "status": self.status,
-                                     "reason": "as the test has it"}).encode()
-                self.socket.sendto(struct.pack(">I", len(answer)) + answer, sender)
+            self.datagrams += 1
+            while data:
+                size, = struct.unpack(">I", data[:4])
+                self.take(json.loads(data[4:4 + size]), sender)
+                data = data[4 + size:]
+
+    def take(self, record, sender):
+        self.records.append(record)
+        status = self.status
+        if isinstance(status, dict):
+            status = status.get(record["fields"]["rule"])
+        if status:
+            answer = json.dumps({"v": 1, "id": record["id"], "status": status,
+                                 "reason": "as the test has it"}).encode()
+            self.socket.sendto(struct.pack(">I", len(answer)) + answer, sender)
 
     def close(self):
         with contextlib.suppress(OSError):
@@ -581,6 +591,89 @@ def test_duplicate_is_as_good_as_accepted(milterd, relay):
     milterd.rules = RULES % "discard"
     relay.status = "duplicate"
     assert milterd.start().session().message()[0] == DISCARD
+
+
+# Several rules for one mail.
+
+SEVERAL = """
+  { name = "all"; match: { envelope_from: { glob = "*"; }; }; to = [ "log" ]; next = true;
+    verdict = "reject"; },
+  { name = "other"; match: { subject = "other"; }; to = [ "ops" ]; },
+  { name = "disk"; match: { subject: { glob = "*disk*"; }; }; to = [ "storage" ]; next = true; },
+  { name = "alert"; match: { subject: { glob = "*ALERT*"; }; }; to = [ "ops" ];
+    verdict = "discard"; },
+  { name = "behind"; match: { envelope_from: { glob = "*"; }; }; to = [ "ops" ]; }"""
+
+
+def rules_of(relay):
+    return [record["fields"]["rule"] for record in relay.records]
+
+
+def test_rules_that_say_next_make_an_alert_each(milterd, relay):
+    milterd.rules = SEVERAL
+    mta = milterd.start().session()
+
+    assert mta.message()[0] == DISCARD
+    assert rules_of(relay) == ["all", "disk", "alert"]
+    assert relay.datagrams == 1
+    assert len({record["id"] for record in relay.records}) == 3
+    milterd.wait_log("receipt=accepted verdict=discard", 3)
+
+    assert mta.message()[0] == DISCARD
+    assert [r["id"] for r in relay.records[:3]] == [r["id"] for r in relay.records[3:]]
+
+
+def test_last_rule_that_matched_has_the_verdict_where_all_say_next(milterd, relay):
+    milterd.rules = """
+      { name = "1"; match: { subject: { glob = "*"; }; }; next = true; verdict = "reject"; },
+      { name = "2"; match: { subject: { glob = "*"; }; }; next = true; verdict = "discard"; },
+      { name = "3"; match: { subject = "other"; }; verdict = "tempfail"; }"""
+    assert milterd.start().session().message()[0] == DISCARD
+    assert rules_of(relay) == ["1", "2"]
+
+
+@pytest.mark.parametrize("status", [None, "busy", "refused"])
+@pytest.mark.parametrize("rule", ["all", "disk", "alert"])
+def test_all_alerts_of_a_mail_must_be_taken(milterd, relay, rule, status):
+    milterd.rules = SEVERAL
+    milterd.relay = 'timeout = "300ms";'
+    relay.status = {"all": "accepted", "disk": "duplicate", "alert": "accepted", rule: status}
+    answer, text = milterd.start().session().message()
+
+    assert answer == REPLYCODE and text.startswith(b"451 4.7.1 ")
+    milterd.wait_log("verdict=tempfail", 3)
+    for line in milterd.log.splitlines():
+        if "verdict=tempfail" in line:
+            assert ("; the mail is put off" in line) == (f"rule={rule} " in line)
+            assert (", but not all alerts of its mail" in line) == (f"rule={rule} " not in line)
+
+
+def test_mail_whose_alerts_are_not_all_taken_passes_where_asked_to(milterd, relay):
+    milterd.rules = SEVERAL
+    milterd.relay = 'timeout = "300ms"; on_failure = "accept";'
+    relay.status = {"all": "accepted", "disk": "refused", "alert": "accepted"}
+    assert milterd.start().session().message()[0] == CONTINUE
+    milterd.wait_log("verdict=continue", 3)
+
+
+def test_alerts_too_large_for_one_datagram_go_in_several(milterd, relay):
+    milterd.rules = ",".join(f"""
+      {{ name = "{n}"; match: {{ subject: {{ glob = "*"; }}; }}; next = true;
+         max_lines = 1000; max_bytes = "48K"; verdict = "discard"; }}""" for n in range(7))
+    mta = milterd.start().session()
+
+    assert mta.message(body=b"x" * 49 + b"\r\n" + b"y\r\n" + b"x" * 48000)[0] == DISCARD
+    assert rules_of(relay) == [str(n) for n in range(7)]
+    assert 4 <= relay.datagrams < 7
+
+
+def test_as_many_alerts_as_one_mail_can_make_are_handed_over(milterd, relay):
+    milterd.rules = ",".join(f"""
+      {{ name = "{n}"; match: {{ subject: {{ glob = "*"; }}; }}; next = {str(n < 63).lower()};
+         verdict = "discard"; }}""" for n in range(70))
+    assert milterd.start().session().message()[0] == DISCARD
+    assert rules_of(relay) == [str(n) for n in range(64)]
+    assert relay.datagrams == 1
 
 
 # What the relay does not take.

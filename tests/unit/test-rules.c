@@ -56,21 +56,26 @@ static void assert_wrong(const char *match, const char *expected)
     assert_string_equal(said, expected);
 }
 
-/* The rule that the mail has matched after all stages, or "". */
+/* The rules that the mail has matched after all stages, with blanks between them. */
 static const char *result(Fixture *fixture)
 {
+    static char names[256];
+    const Rule *matched[RULES_MATCHED_MAX];
     RuleState rules;
-    const Rule *rule;
+    size_t n;
 
+    names[0] = '\0';
     rules_begin(&rules, &fixture->settings.rules);
     for (MailStage stage = 0; stage < _MAIL_STAGE_MAX; stage++)
         if (rules_look(&rules, &fixture->mail, stage) == 0) {
-            assert_null(rules_result(&rules));
+            assert_int_equal(rules_result(&rules, matched), 0);
             return "";
         }
-    rule = rules_result(&rules);
-    assert_non_null(rule);
-    return rule->name;
+    n = rules_result(&rules, matched);
+    assert_true(n > 0);
+    for (size_t i = 0; i < n; i++)
+        strcat(strcat(names, i > 0 ? " " : ""), matched[i]->name);
+    return names;
 }
 
 static bool matches(Fixture *fixture, const char *match)
@@ -102,6 +107,7 @@ static void rules_defaults_are_as_documented(void **state)
     rule = fixture->settings.rules.items[0];
     assert_int_equal(rule->to.n, 0);
     assert_int_equal(rule->verdict, VERDICT_CONTINUE);
+    assert_false(rule->next);
     assert_int_equal(rule->max_lines, 20);
     assert_int_equal(rule->max_bytes, 4096);
     rule = fixture->settings.rules.items[1];
@@ -278,6 +284,75 @@ static void rules_first_that_matches_is_the_one(void **state)
     assert_string_equal(result(fixture), "2");
 }
 
+static void rules_that_say_next_let_others_match(void **state)
+{
+    Fixture *fixture = *state;
+
+    header(fixture, "Subject", "b");
+    load(fixture, "rules = ( { name = \"1\"; match: { subject = \"b\"; }; next = true; },\n"
+                  "{ name = \"2\"; match: { subject = \"a\"; }; },\n"
+                  "{ name = \"3\"; match: { subject = \"b\"; }; next = true; },\n"
+                  "{ name = \"4\"; match: { body = \"\"; }; },\n"
+                  "{ name = \"5\"; match: { subject = \"b\"; }; } );");
+    assert_string_equal(result(fixture), "1 3 4");
+    mail_add_body(&fixture->mail, "x", 1, 100);
+    assert_string_equal(result(fixture), "1 3 5");
+}
+
+static void rules_that_all_say_next_match_alone(void **state)
+{
+    Fixture *fixture = *state;
+
+    header(fixture, "Subject", "b");
+    load(fixture, "rules = ( { name = \"1\"; match: { subject = \"b\"; }; next = true; },\n"
+                  "{ name = \"2\"; match: { subject = \"b\"; }; next = true; },\n"
+                  "{ name = \"3\"; match: { subject = \"a\"; }; } );");
+    assert_string_equal(result(fixture), "1 2");
+}
+
+static void rules_early_match_waits_for_those_before_it(void **state)
+{
+    Fixture *fixture = *state;
+
+    mail_set_client(&fixture->mail, "::1", NULL);
+    load(fixture, "rules = ( { name = \"1\"; match: { body = \"\"; }; },\n"
+                  "{ name = \"2\"; match: { body: { glob = \"x*\"; }; }; next = true; },\n"
+                  "{ name = \"3\"; match: { client = \"::1\"; }; },\n"
+                  "{ name = \"4\"; match: { body: { glob = \"*\"; }; }; } );");
+    assert_string_equal(result(fixture), "1");
+    mail_add_body(&fixture->mail, "x", 1, 100);
+    assert_string_equal(result(fixture), "2 3");
+}
+
+static void rules_behind_a_sure_match_are_not_looked_at(void **state)
+{
+    Fixture *fixture = *state;
+
+    header(fixture, "Subject", "b");
+    load(fixture, "rules = ( { name = \"1\"; match: { subject = \"b\"; }; },\n"
+                  "{ name = \"2\"; match: { body: { glob = \"*\"; }; }; } );");
+    assert_string_equal(result(fixture), "1");
+    assert_null(fixture->mail.text);
+}
+
+static void rules_of_too_many_that_say_next_are_refused(void **state)
+{
+    _cleanup_free_ char *text = NULL, *said = NULL;
+    RulesSettings settings;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+
+    fputs("rules = (", stream);
+    for (int i = 0; i < RULES_MATCHED_MAX; i++)
+        fprintf(stream, "%s{ name = \"r%d\"; match: { helo = \"x\"; }; next = true; }",
+                i ? "," : "", i);
+    fputs(");", stream);
+    fclose(stream);
+    said = rules_load(text, &settings);
+    rules_done(&settings);
+    assert_string_equal(said, "1: rules: 64 of them say \"next\", at most 63 may\n");
+}
+
 static void rules_mail_drops_out_at_the_first_stage_that_decides(void **state)
 {
     Fixture *fixture = *state;
@@ -299,7 +374,7 @@ static void rules_mail_drops_out_at_the_first_stage_that_decides(void **state)
     assert_int_equal(rules_look(&rules, &fixture->mail, MAIL_STAGE_CONNECT), 1);
     assert_int_equal(rules_look(&rules, &fixture->mail, MAIL_STAGE_MAIL), 1);
     assert_int_equal(rules_look(&rules, &fixture->mail, MAIL_STAGE_DATA), 0);
-    assert_null(rules_result(&rules));
+    assert_int_equal(rules_result(&rules, (const Rule *[RULES_MATCHED_MAX]){}), 0);
 }
 
 static void rules_stages_left_out_are_looked_at_later(void **state)
@@ -385,7 +460,7 @@ static void rules_of_nobody_let_all_mail_go(void **state)
     load(fixture, "rules = ( );");
     rules_begin(&rules, &fixture->settings.rules);
     assert_int_equal(rules_look(&rules, &fixture->mail, MAIL_STAGE_CONNECT), 0);
-    assert_null(rules_result(&rules));
+    assert_int_equal(rules_result(&rules, (const Rule *[RULES_MATCHED_MAX]){}), 0);
 }
 
 static void rules_explanation_names_value_and_pattern(void **state)
@@ -546,6 +621,11 @@ int main(void)
         test(rules_local_mail_has_no_client),
         test(rules_all_fields_must_match),
         test(rules_first_that_matches_is_the_one),
+        test(rules_that_say_next_let_others_match),
+        test(rules_that_all_say_next_match_alone),
+        test(rules_early_match_waits_for_those_before_it),
+        test(rules_behind_a_sure_match_are_not_looked_at),
+        test(rules_of_too_many_that_say_next_are_refused),
         test(rules_mail_drops_out_at_the_first_stage_that_decides),
         test(rules_stages_left_out_are_looked_at_later),
         test(rules_field_is_decided_when_it_is_known),
