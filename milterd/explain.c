@@ -158,6 +158,18 @@ int explain_read_mail(Mail *mail, const char *text, size_t size, uint64_t max_me
     return read_body(mail, text, size, at, max_message);
 }
 
+static int set_macros(Mail *mail, const ExplainFacts *facts)
+{
+    for (size_t i = 0; i < facts->n_macros; i++) {
+        const ExplainMacro *macro = &facts->macros[i];
+        int r = mail_add_macro(mail, macro_stage(macro->name), macro->name, macro->value);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 static int set_envelope(Mail *mail, const ExplainFacts *facts)
 {
     _cleanup_free_ char *from = NULL;
@@ -194,8 +206,14 @@ static void print_indented(FILE *stream, const char *text, const char *before)
 
 static int print_headers(FILE *stream, const Mail *mail)
 {
-    fprintf(stream, "client: %s\nenvelope sender: %s\n",
-            mail->client ? mail->client : "none (local submission)",
+    fprintf(stream, "client: %s\n", mail->client ? mail->client : "none (local submission)");
+    if (mail->client_name)
+        fprintf(stream, "client name: %s\n", mail->client_name);
+    if (mail->helo)
+        fprintf(stream, "helo: %s\n", mail->helo);
+    for (size_t i = 0; i < mail->n_macros; i++)
+        fprintf(stream, "macro %s: %s\n", mail->macros[i].name, mail->macros[i].value);
+    fprintf(stream, "envelope sender: %s\n",
             !mail->envelope_from           ? "not known"
             : *mail->envelope_from == '\0' ? "<> (the null sender)"
                                            : mail->envelope_from);
@@ -326,7 +344,11 @@ static int explain_file(const ExplainSettings *settings, const ExplainFacts *fac
 
     r = read_file(path, &text, &size);
     if (r >= 0)
-        r = mail_set_client(&mail, facts->client, NULL);
+        r = mail_set_client(&mail, facts->client, facts->client_name);
+    if (r >= 0)
+        r = mail_set_helo(&mail, facts->helo);
+    if (r >= 0)
+        r = set_macros(&mail, facts);
     if (r >= 0)
         r = explain_read_mail(&mail, text, size, settings->max_message);
     if (r >= 0)

@@ -39,8 +39,12 @@ typedef struct Options {
 enum {
     OPTION_DUMP = 256,
     OPTION_EXPLAIN,
+    OPTION_AUTH,
     OPTION_CLIENT,
+    OPTION_CLIENT_NAME,
     OPTION_ENVELOPE_FROM,
+    OPTION_HELO,
+    OPTION_MACRO,
     OPTION_RCPT,
 };
 
@@ -50,8 +54,12 @@ static const struct option long_options[] = {
     { "check", no_argument, NULL, 'n' },
     { "dump-config", no_argument, NULL, OPTION_DUMP },
     { "explain", no_argument, NULL, OPTION_EXPLAIN },
+    { "auth", required_argument, NULL, OPTION_AUTH },
     { "client", required_argument, NULL, OPTION_CLIENT },
+    { "client-name", required_argument, NULL, OPTION_CLIENT_NAME },
     { "envelope-from", required_argument, NULL, OPTION_ENVELOPE_FROM },
+    { "helo", required_argument, NULL, OPTION_HELO },
+    { "macro", required_argument, NULL, OPTION_MACRO },
     { "rcpt", required_argument, NULL, OPTION_RCPT },
     { "verbose", no_argument, NULL, 'v' },
     { "help", no_argument, NULL, 'h' },
@@ -73,8 +81,12 @@ static void print_help(void)
            "      --dump-config         print the effective configuration and exit\n"
            "      --explain             say what would become of each mail, a file or standard\n"
            "                            input, and why; nothing is sent\n"
+           "      --auth=LOGIN            the login that its client has proved\n"
            "      --client=ADDRESS        the address that it comes from\n"
+           "      --client-name=NAME      the name of that address\n"
            "      --envelope-from=ADDRESS its sender in the envelope\n"
+           "      --helo=NAME             what its client calls itself\n"
+           "      --macro=NAME=VALUE      a macro of the MTA, once for each\n"
            "      --rcpt=ADDRESS          a recipient in the envelope, once for each\n"
            "  -v, --verbose             log more\n"
            "  -h, --help                print this and exit\n"
@@ -100,29 +112,84 @@ static int set_mode(Options *options, Mode mode)
     return -1;
 }
 
+static int too_often(const char *option, int max)
+{
+    fprintf(stderr, "milterd: %s may be given at most %d times.\n", option, max);
+    return usage_error();
+}
+
+static int add_macro(Options *options, const char *option, const char *name, const char *value)
+{
+    ExplainFacts *facts = &options->facts;
+    ExplainMacro *macro = &facts->macros[facts->n_macros];
+
+    if (facts->n_macros >= MAIL_MACROS_MAX)
+        return too_often(option, MAIL_MACROS_MAX);
+    if (macro_name_read(name, macro->name) < 0) {
+        fprintf(stderr,
+                "milterd: %s: \"%.100s\" is no name of a macro; it has 1 to %d of A-Z a-z 0-9 _, "
+                "with braces or without.\n",
+                option, name, MACRO_NAME_MAX);
+        return usage_error();
+    }
+    macro->value = value;
+    facts->n_macros++;
+    return -1;
+}
+
+/* NAME=VALUE; cuts it in two. */
+static int add_named_macro(Options *options, const char *option, char *text)
+{
+    char *value = strchr(text, '=');
+
+    if (!value) {
+        fprintf(stderr, "milterd: %s: \"%.100s\" has no value; write NAME=VALUE.\n", option, text);
+        return usage_error();
+    }
+    *value++ = '\0';
+    return add_macro(options, option, text, value);
+}
+
 static int add_fact(Options *options, int option, char *value)
 {
     static const char *const names[] = {
-        [OPTION_CLIENT - OPTION_CLIENT] = "--client",
-        [OPTION_ENVELOPE_FROM - OPTION_CLIENT] = "--envelope-from",
-        [OPTION_RCPT - OPTION_CLIENT] = "--rcpt",
+        [OPTION_AUTH - OPTION_AUTH] = "--auth",
+        [OPTION_CLIENT - OPTION_AUTH] = "--client",
+        [OPTION_CLIENT_NAME - OPTION_AUTH] = "--client-name",
+        [OPTION_ENVELOPE_FROM - OPTION_AUTH] = "--envelope-from",
+        [OPTION_HELO - OPTION_AUTH] = "--helo",
+        [OPTION_MACRO - OPTION_AUTH] = "--macro",
+        [OPTION_RCPT - OPTION_AUTH] = "--rcpt",
     };
+    const char *name = names[option - OPTION_AUTH];
 
     if (!options->explain_option)
-        options->explain_option = names[option - OPTION_CLIENT];
+        options->explain_option = name;
 
-    if (option == OPTION_CLIENT) {
+    switch (option) {
+    case OPTION_AUTH:
+        return add_macro(options, name, MACRO_AUTH, value);
+    case OPTION_CLIENT:
         options->facts.client = value;
-    } else if (option == OPTION_ENVELOPE_FROM) {
+        return -1;
+    case OPTION_CLIENT_NAME:
+        options->facts.client_name = value;
+        return -1;
+    case OPTION_ENVELOPE_FROM:
         options->facts.envelope_from = value;
-    } else if (options->facts.n_rcpts < RCPTS_MAX) {
+        return -1;
+    case OPTION_HELO:
+        options->facts.helo = value;
+        return -1;
+    case OPTION_MACRO:
+        return add_named_macro(options, name, value);
+    default:
+        if (options->facts.n_rcpts >= RCPTS_MAX)
+            return too_often(name, RCPTS_MAX);
         options->rcpts[options->facts.n_rcpts++] = value;
         options->facts.rcpts = options->rcpts;
-    } else {
-        fprintf(stderr, "milterd: --rcpt may be given at most %d times.\n", RCPTS_MAX);
-        return usage_error();
+        return -1;
     }
-    return -1;
 }
 
 /* The exit status to leave with, or -1 to go on. */
@@ -140,8 +207,12 @@ static int take_option(Options *options, int option)
         return set_mode(options, MODE_DUMP);
     case OPTION_EXPLAIN:
         return set_mode(options, MODE_EXPLAIN);
+    case OPTION_AUTH:
     case OPTION_CLIENT:
+    case OPTION_CLIENT_NAME:
     case OPTION_ENVELOPE_FROM:
+    case OPTION_HELO:
+    case OPTION_MACRO:
     case OPTION_RCPT:
         return add_fact(options, option, optarg);
     case 'v':

@@ -175,6 +175,31 @@ def test_first_rule_that_matches_is_the_one(bridge):
     assert not bridge.postfix.delivered(b"ALERT from chatty")
 
 
+def test_rule_that_says_next_lets_another_one_have_the_mail_as_well(bridge):
+    security = f"security@{bridge.server.rooms}"
+    bridge.relay.rooms["security"] = security
+    bridge.milterd.rules = """
+      { name = "logins"; match: { body: { glob = "*authentication failure*"; }; };
+        to = [ "security" ]; next = true; },
+      { name = "alerts"; match: { helo = "client.mail.test"; subject: { glob = "*ALERT*"; }; };
+        to = [ "ops" ]; verdict = "discard"; }"""
+    bridge.server.ensure_running()
+    other = bridge.add_reader("alice", rooms=[security]).wait_joined()
+    bridge.start()
+    bridge.send(mails.plain("ALERT next: sshd", "authentication failure; user=root\n"))
+    bridge.send(mails.plain("ALERT next: cron", "all is well\n"))
+    bridge.send(mails.plain("sshd again", "authentication failure; user=toor\n"))
+
+    other.wait_message("ALERT next: sshd")
+    bridge.reader.wait_message("ALERT next: sshd")
+    other.wait_message("sshd again")
+    bridge.reader.wait_message("ALERT next: cron")
+    bridge.postfix.wait_delivered(b"sshd again")
+    assert not bridge.postfix.delivered(b"ALERT next:")
+    assert not other.messages("ALERT next: cron")
+    assert not bridge.reader.messages("sshd again")
+
+
 @pytest.mark.parametrize("pattern, matches", [
     ('{ from = "NMS <nms@client.mail.test>"; }', True),
     ('{ from = "nms@client.mail.test"; }', True),

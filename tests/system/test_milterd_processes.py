@@ -1118,6 +1118,38 @@ def test_wrong_usage_is_told(milterd):
     assert run(milterd, "stray").returncode == 64
 
 
+def test_mail_is_explained_with_what_the_file_cannot_tell(milterd):
+    milterd.rules = """
+      { name = "login"; match: { auth = "nms"; helo = "h"; client_name = "n"; }; next = true;
+        to = [ "ops" ]; },
+      { name = "own"; match: { macro: { name = "{own}"; equal = "a=b"; }; }; to = [ "ops" ];
+        verdict = "discard"; }"""
+    milterd.write()
+    mail = milterd.folder / "mail.eml"
+    mail.write_text("Subject: x\n\ny\n")
+
+    done = run(milterd, "-c", milterd.config, "--explain", "--auth=nms", "--helo=h",
+               "--client-name=n", "--macro", "own=a=b", mail)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\nrecord:\n") == 2
+    assert done.stdout.endswith("verdict: discard\n")
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--explain", "--macro=own"], 'milterd: --macro: "own" has no value; write NAME=VALUE.\n'),
+    (["--explain", "--macro=a-b=1"],
+     'milterd: --macro: "a-b" is no name of a macro; it has 1 to 64 of A-Z a-z 0-9 _, '
+     "with braces or without.\n"),
+    (["--explain"] + ["--macro=a=1"] * 33, "milterd: --macro may be given at most 32 times.\n"),
+    (["--helo=x"], "milterd: --helo is for --explain.\n"),
+    (["--auth=x"], "milterd: --auth is for --explain.\n"),
+])
+def test_wrong_use_of_what_explain_takes_is_told(milterd, arguments, words):
+    done = run(milterd, *arguments)
+    assert done.returncode == 64
+    assert done.stderr == words + 'Try "milterd --help".\n'
+
+
 def test_help_and_version(milterd):
     done = run(milterd, "--help")
     assert done.returncode == 0 and "--dump-config" in done.stdout
