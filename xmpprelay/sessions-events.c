@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "common/child.h"
@@ -194,11 +195,23 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *userd
     return 0;
 }
 
+static bool has_packet(const Supervised *supervised)
+{
+    char byte;
+
+    return recv(supervised->link_fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static int on_silence(sd_event_source *source, uint64_t usec, void *userdata)
 {
     Supervised *supervised = userdata;
     char human[UNITS_TEXT_MAX];
 
+    /* What came in time is not late because we were. */
+    if (!supervised->dying && has_packet(supervised)) {
+        rearm_silence(supervised);
+        return 0;
+    }
     duration_human(supervised->sessions->settings->session.silence_usec, human);
     if (supervised->state == SUPERVISED_ONLINE)
         supervised_kill(supervised, END_NETWORK,
@@ -279,10 +292,7 @@ int supervised_watch(Supervised *supervised)
                         supervised);
     if (r < 0)
         return r;
-    r = sd_event_add_time_relative(event, &supervised->silence_source, CLOCK_BOOTTIME, silence, 0,
-                                   on_silence, supervised);
-    if (r < 0)
-        return r;
-    /* Packets before deadlines: what came in time is not late because we were. */
-    return sd_event_source_set_priority(supervised->silence_source, SD_EVENT_PRIORITY_NORMAL + 10);
+    /* Of the same priority as all others, or a busy relay would never get to it. */
+    return sd_event_add_time_relative(event, &supervised->silence_source, CLOCK_BOOTTIME, silence,
+                                      0, on_silence, supervised);
 }

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 
 #include "common/log.h"
 #include "xmpprelay/session.h"
@@ -356,6 +357,25 @@ static void sessions_silent_one_is_killed_in_time(void **state)
     }
 }
 
+static int on_other_work(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+    return 0;
+}
+
+/* The inbox of a relay under load is ready whenever the loop looks. */
+static void sessions_silent_one_is_killed_under_load(void **state)
+{
+    World *world = new_world("mute", NULL);
+    _cleanup_close_ int fd = eventfd(1, EFD_CLOEXEC);
+    sd_event_source *work = NULL;
+
+    assert_true(sd_event_add_io(world->event, &work, fd, EPOLLIN, on_other_work, NULL) >= 0);
+    sessions_start(world->sessions);
+    RUN_UNTIL(world, world->n_starting == 2);
+    sd_event_source_disable_unref(work);
+    free_world(world);
+}
+
 static void sessions_beats_keep_it_alive(void **state)
 {
     World *world = new_world("stubborn", NULL);
@@ -531,6 +551,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(sessions_crash_is_lost_and_started_again),
         cmocka_unit_test(sessions_last_words_count),
         cmocka_unit_test(sessions_silent_one_is_killed_in_time),
+        cmocka_unit_test(sessions_silent_one_is_killed_under_load),
         cmocka_unit_test(sessions_beats_keep_it_alive),
         cmocka_unit_test(sessions_backoff_grows_to_its_cap),
         cmocka_unit_test(sessions_rule_breaker_is_killed),
