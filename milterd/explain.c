@@ -204,21 +204,34 @@ static void print_indented(FILE *stream, const char *text, const char *before)
     }
 }
 
+/* What came with the mail and is no header; a terminal obeys some of what may be in it. */
+static int print_fact(FILE *stream, const char *name, const char *value)
+{
+    _cleanup_free_ char *text = text_clean_line_dup(value, strlen(value));
+
+    if (!text)
+        return -ENOMEM;
+    fprintf(stream, "%s: %s\n", name, text);
+    return 0;
+}
+
+static int print_envelope(FILE *stream, const Mail *mail)
+{
+    int r;
+
+    r = print_fact(stream, "client", mail->client ? mail->client : "none (local submission)");
+    if (r >= 0)
+        r = print_fact(stream, "envelope sender",
+                       !mail->envelope_from           ? "not known"
+                       : *mail->envelope_from == '\0' ? "<> (the null sender)"
+                                                      : mail->envelope_from);
+    for (size_t i = 0; r >= 0 && i < mail->n_rcpts; i++)
+        r = print_fact(stream, "recipient", mail->rcpts[i]);
+    return r;
+}
+
 static int print_headers(FILE *stream, const Mail *mail)
 {
-    fprintf(stream, "client: %s\n", mail->client ? mail->client : "none (local submission)");
-    if (mail->client_name)
-        fprintf(stream, "client name: %s\n", mail->client_name);
-    if (mail->helo)
-        fprintf(stream, "helo: %s\n", mail->helo);
-    for (size_t i = 0; i < mail->n_macros; i++)
-        fprintf(stream, "macro %s: %s\n", mail->macros[i].name, mail->macros[i].value);
-    fprintf(stream, "envelope sender: %s\n",
-            !mail->envelope_from           ? "not known"
-            : *mail->envelope_from == '\0' ? "<> (the null sender)"
-                                           : mail->envelope_from);
-    for (size_t i = 0; i < mail->n_rcpts; i++)
-        fprintf(stream, "recipient: %s\n", mail->rcpts[i]);
     fputs("headers:\n", stream);
     for (size_t i = 0; i < mail->n_headers; i++) {
         const char *value = mail_header_text(&mail->headers[i]);
@@ -316,7 +329,9 @@ static int explain_mail(const ExplainSettings *settings, Mail *mail, FILE *strea
     if (r > 0)
         matched.n = rules_result(&state, matched.rules);
 
-    r = print_headers(stream, mail);
+    r = print_envelope(stream, mail);
+    if (r >= 0)
+        r = print_headers(stream, mail);
     if (r >= 0)
         r = print_text(stream, mail);
     if (r >= 0)

@@ -4,6 +4,7 @@
 
 #include "milterd/explain.h"
 
+#include "common/text.h"
 #include "milterd/mime.h"
 
 #define MAX_MESSAGE 65536
@@ -146,43 +147,28 @@ static void explain_says_why_no_rule_matches(void **state)
     assert_null(strstr(output, "verdict:"));
 }
 
-static void explain_shows_all_rules_that_match_and_one_verdict(void **state)
+/* A mail is looked at in a terminal just when it is odd. */
+static void explain_no_part_of_a_mail_commands_the_terminal(void **state)
 {
-    _cleanup_free_ char *output = explain(
-        "rules: ("
-        "  { name = \"log\"; match: { helo = \"nms.local\"; }; to = \"log\"; next = true; },"
-        "  { name = \"cron\"; match: { auth = \"cron\"; }; to = \"ops\"; },"
-        "  { name = \"loss\"; match: { body: { glob = \"*loss*\"; }; client_name = \"nms\"; };"
-        "    to = \"net\"; next = true; verdict = \"reject\"; },"
-        "  { name = \"nms\"; match: { macro: { name = \"j\"; equal = \"mx\"; }; auth = \"nms\"; };"
-        "    to = \"ops\"; verdict = \"discard\"; },"
-        "  { name = \"rest\"; match: { subject: { glob = \"*\"; }; }; to = \"ops\"; }"
-        ");",
-        nms_mail,
-        &(ExplainFacts){ .client_name = "nms",
-                         .helo = "nms.local",
-                         .macros = { { "{auth_authen}", "nms" }, { "j", "mx" } },
-                         .n_macros = 2 });
-    const char *first, *second, *third;
+    static const char evil[] = "Return-Path: <\x1b]0;owned\x07@\xc2\x9b"
+                               "2J\x9b"
+                               "2J>\n"
+                               "From: \x1b[2J <a@\x1b[1mx>\n"
+                               "Subject: \x1b[31m =?utf-8?q?=1b[32m_=c2=9b33m?= \x7f\n"
+                               "Content-Type: text/html; name=\"\x1b[34m\"\n"
+                               "\n"
+                               "<p>\x1b[35m&#27;[36m&#155;37m\r\n";
+    const char *const tails[] = { evil, strchr(evil, '\n') + 1 };
 
-    assert_non_null(strstr(output, "client name: nms\nhelo: nms.local\nmacro {auth_authen}: nms\n"
-                                   "macro j: mx\n"));
-    assert_non_null(strstr(output, "rule log: matches, and lets others match as well\n"));
-    assert_non_null(strstr(output, "rule cron: does not match\n"
-                                   "  auth: \"nms\" does not match \"cron\"\n"));
-    assert_non_null(strstr(output, "rule loss: matches, and lets others match as well\n"
-                                   "  body: \"Packet loss = 100%\" matches glob \"*loss*\"\n"));
-    assert_non_null(strstr(output, "rule nms: matches, and decides\n"
-                                   "  macro j: \"mx\" matches \"mx\"\n"));
-    assert_non_null(
-        strstr(output, "rule rest: would match, but comes behind the one that decides\n"));
+    for (size_t i = 0; i < ELEMENTSOF(tails); i++) {
+        char client[] = "\x1b[1m", *rcpts[] = { client };
+        _cleanup_free_ char *output = explain(
+            "rules: ( { name = \"all\"; match: { from: { glob = \"*\"; }; }; to = [ \"ops\" ]; } );",
+            tails[i], &(ExplainFacts){ .client = client, .rcpts = rcpts, .n_rcpts = 1 });
 
-    first = strstr(output, "alert of rule log\nrecord:\n  {");
-    second = strstr(output, "alert of rule loss\nrecord:\n  {");
-    third = strstr(output, "alert of rule nms\nrecord:\n  {");
-    assert_true(first && first < second && second < third);
-    assert_non_null(strstr(third, "verdict: discard\n"));
-    assert_ptr_equal(strstr(output, "verdict:"), strstr(third, "verdict:"));
+        assert_non_null(strstr(output, "verdict:"));
+        assert_true(text_is_clean(output, strlen(output)));
+    }
 }
 
 int main(void)
@@ -194,7 +180,7 @@ int main(void)
         cmocka_unit_test(explain_body_past_the_limit_is_counted),
         cmocka_unit_test(explain_shows_the_message_and_the_verdict),
         cmocka_unit_test(explain_says_why_no_rule_matches),
-        cmocka_unit_test(explain_shows_all_rules_that_match_and_one_verdict),
+        cmocka_unit_test(explain_no_part_of_a_mail_commands_the_terminal),
     };
 
     mime_init();
