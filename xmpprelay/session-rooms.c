@@ -331,6 +331,24 @@ static void contacts_confirmed(Session *session, uint64_t number)
     }
 }
 
+/* Whether an answer comes from whom we asked. Requests go through rooms, maybe to whoever has
+ * taken our nick there: their ids are no secret. RFC 6120, 8.1.2.1: what has no `from` comes from
+ * our own server. */
+static bool is_answer_of(const Session *session, RequestKind kind, const SessionRoom *room,
+                         const char *from)
+{
+    switch (kind) {
+    case REQUEST_PING:
+    case REQUEST_CONTACT:
+        return !from || strcasecmp(from, stream_domain(session->stream)) == 0 ||
+               strcasecmp(from, session->start.account->jid) == 0;
+    case REQUEST_SELF_PING:
+    case REQUEST_CONFIGURE:
+        return from && room && !room->is_contact && jid_matches(from, room_jid(room), NULL);
+    }
+    return false;
+}
+
 static void on_iq(void *userdata, const StreamIq *iq)
 {
     Session *session = userdata;
@@ -341,6 +359,9 @@ static void on_iq(void *userdata, const StreamIq *iq)
 
     if (!iq->id || !request_parse(session, iq->id, &kind, &index, &number))
         return;
+    room = session_find_room(session, index);
+    if (!is_answer_of(session, kind, room, iq->from))
+        return;
     switch (kind) {
     case REQUEST_PING:
         session->ping_sent_usec = 0;
@@ -349,15 +370,12 @@ static void on_iq(void *userdata, const StreamIq *iq)
         contacts_confirmed(session, number);
         break;
     case REQUEST_SELF_PING:
-        room = session_find_room(session, index);
-        if (room && !room->is_contact) {
-            room_self_ping_answer(&room->room, iq->condition, now_usec(CLOCK_MONOTONIC),
-                                  random_number());
-            run_room(session, room);
-        }
+        room_self_ping_answer(&room->room, iq->condition, now_usec(CLOCK_MONOTONIC),
+                              random_number());
+        run_room(session, room);
         break;
     case REQUEST_CONFIGURE:
-        if (iq->condition && (room = session_find_room(session, index)))
+        if (iq->condition)
             log_warning("room %s, which did not exist, did not take its configuration (%.60s); "
                         "others may not be able to enter it",
                         room->destination->room, iq->condition);

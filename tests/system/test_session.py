@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The session process alone: what it makes of a server, good or bad."""
 
+import re
 import signal
 import threading
 import time
@@ -548,6 +549,35 @@ def test_forged_answers_and_echoes_confirm_nothing(make_session, make_fake, pass
     done = session.wait("done", id=stanza_id)
     assert done["at"] - posted > 0.4
     assert session.count("failed") == 0
+
+
+def test_answers_of_strangers_confirm_nothing(make_session, make_fake, password):
+    """The id of a request may be known: self-pings pass through rooms, and reach whoever has
+    taken our nick there."""
+    jid, mate, stanza_id = "ops@rooms.fake.test", "alice@fake.test", new_id()
+
+    def then(connection):
+        connection.sendall(joined(jid))
+        data = b""
+        while not (ping := re.search(rb"id='([0-9a-f]{16})-c-0-(\d+)'", data)):
+            data += connection.recv(65536)
+        for stranger in (mate, f"{jid}/mallory", "rooms.fake.test", "fake.test/x", "evil.test"):
+            for number in (ping[2], b"99999999"):
+                connection.sendall(b"<iq type='result' from='%s' id='%s-c-0-%s'/>"
+                                   % (stranger.encode(), ping[1], number))
+        time.sleep(0.5)
+        connection.sendall(b"<iq type='result' from='fake.test' id='%s-c-0-%s'/>"
+                           % (ping[1], ping[2]))
+        time.sleep(30)
+
+    fake = make_fake(then=then)
+    session = make_session().start(
+        account(fake, password, tls=link.INSECURE_NONE), room(0, jid), contact(1, mate))
+    session.wait_ready(0)
+    posted = time.monotonic()
+    session.post(1, stanza_id, "for your eyes only")
+    done = session.wait("done", id=stanza_id)
+    assert done["at"] - posted > 0.4
 
 
 ERRORS = {
