@@ -60,21 +60,19 @@ static int set_usec(Json *object, const char *key, usec_t value)
     return json_set_integer(object, key, (int64_t)value);
 }
 
-/* A reason is for people: one that is too long is cut. */
+/* A reason is for people: one that is too long is cut. Servers have their part in it, and so do
+ * buffers that end in the middle of a character: no such thing may make a packet impossible. */
 static int set_reason(Json *object, const char *reason)
 {
-    char cut[LINK_REASON_MAX + 1];
-    size_t length;
+    _cleanup_free_ char *line = NULL;
 
     if (!reason)
         return 0;
-    length = strlen(reason);
-    if (length <= LINK_REASON_MAX)
-        return json_set_string(object, "reason", reason);
-    length = text_cut(reason, length, LINK_REASON_MAX);
-    memcpy(cut, reason, length);
-    cut[length] = '\0';
-    return json_set_string(object, "reason", cut);
+    line = text_clean_line_dup(reason, strlen(reason));
+    if (!line)
+        return -ENOMEM;
+    line[text_cut(line, strlen(line), LINK_REASON_MAX)] = '\0';
+    return json_set_string(object, "reason", line);
 }
 
 static int write_account(Json *object, const Account *account)

@@ -618,6 +618,40 @@ def test_errors_of_a_room_are_told_apart(kind, make_session, make_fake, password
         assert session.count("room", state=link.OUT) == 0
 
 
+@pytest.mark.parametrize("where", ["message", "presence"])
+def test_a_condition_of_any_length_and_script_costs_no_more_than_it_says(where, make_session,
+                                                                         make_fake, password):
+    """A room's service may be foreign; what it makes up must not end the whole session."""
+    jid, stanza_id = "ops@rooms.fake.test", new_id()
+    error = ("<error type='auth'><a%s xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+             % ("\u6f22" * 400)).encode()
+
+    def then(connection):
+        connection.sendall(joined(jid))
+        data = b""
+        while stanza_id.encode() not in data:
+            data += connection.recv(65536)
+        if where == "message":
+            connection.sendall(b"<message from='%s' type='error' id='%s'>%s</message>"
+                               % (jid.encode(), stanza_id.encode(), error))
+        else:
+            connection.sendall(b"<presence from='%s/alertbot' type='error'>%s</presence>"
+                               % (jid.encode(), error))
+        time.sleep(30)
+
+    fake = make_fake(then=then)
+    session = make_session().start(
+        account(fake, password, tls=link.INSECURE_NONE), room(0, jid))
+    session.wait_ready()
+    session.post(0, stanza_id, "may I?")
+    if where == "message":
+        assert "a\u6f22" in session.wait("failed", id=stanza_id)["reason"]
+    else:
+        assert "a\u6f22" in session.wait("room", state=link.OUT)["reason"]
+    time.sleep(0.3)
+    assert session.child.poll() is None
+
+
 STREAM_ERRORS = {
     "policy-violation": link.POISON, "invalid-xml": link.POISON, "conflict": link.CONFLICT,
     "system-shutdown": link.SERVER_BUSY, "connection-timeout": link.NETWORK,

@@ -152,6 +152,18 @@ static void link_others_round_trip(void **state)
     link_storage_free(round_trip(*state, &(LinkMessage){ .type = LINK_QUIT }, &got));
 }
 
+/* As snprintf() leaves it, and with what a terminal would obey. */
+static void link_reason_is_made_clean(void **state)
+{
+    _cleanup_(link_storage_freep) LinkStorage *storage = NULL;
+    LinkMessage got;
+
+    storage = round_trip(
+        *state, &(LinkMessage){ .type = LINK_END, .reason = "no:\n\x1b[2J \xe2\x82\xac\xe2\x82" },
+        &got);
+    assert_string_equal(got.reason, "no: [2J \xe2\x82\xac\xef\xbf\xbd");
+}
+
 static void link_long_reason_is_cut_between_characters(void **state)
 {
     char reason[2 * LINK_REASON_MAX];
@@ -331,6 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(link_start_round_trip, set_up, tear_down),
         cmocka_unit_test_setup_teardown(link_others_round_trip, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(link_reason_is_made_clean, set_up, tear_down),
         cmocka_unit_test_setup_teardown(link_long_reason_is_cut_between_characters, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(link_too_large_is_refused, set_up, tear_down),
