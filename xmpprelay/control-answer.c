@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/text.h"
+
 void answer_put(Answer *answer, int r)
 {
     if (r < 0 && answer->error == 0)
@@ -19,8 +21,17 @@ void answer_put_time(Answer *answer, const char *key, usec_t usec)
 
 void answer_put_string(Answer *answer, const char *key, const char *value)
 {
-    if (value && *value)
-        answer_put(answer, json_set_string(answer->json, key, value));
+    _cleanup_free_ char *clean = NULL;
+
+    if (!value || !*value)
+        return;
+    /* Sentences end where their buffers do, maybe inside a character; no answer fails for that. */
+    if (!text_is_utf8(value, strlen(value))) {
+        clean = text_clean_dup(value, strlen(value));
+        answer_put(answer, clean ? 0 : -ENOMEM);
+        value = clean;
+    }
+    answer_put(answer, json_set_string(answer->json, key, value));
 }
 
 void answer_put_count(Answer *answer, const char *key, uint64_t value)

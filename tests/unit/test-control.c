@@ -150,16 +150,20 @@ static int first_seq(const SpoolEntry *entry, void *userdata)
     return 1;
 }
 
-static void fail_entry(Fixture *f, const char *id)
+static void fail_entry_because(Fixture *f, const char *id, const char *reason)
 {
     SpoolFate fate;
     int64_t seq = 0;
 
     spool_list_record(f->spool, id, first_seq, &seq);
     assert_return_code(spool_begin(f->spool), 0);
-    assert_int_equal(spool_mark_failed(f->spool, seq, now_usec(CLOCK_REALTIME), "forbidden", &fate),
-                     1);
+    assert_int_equal(spool_mark_failed(f->spool, seq, now_usec(CLOCK_REALTIME), reason, &fate), 1);
     assert_return_code(spool_commit(f->spool), 0);
+}
+
+static void fail_entry(Fixture *f, const char *id)
+{
+    fail_entry_because(f, id, "forbidden");
 }
 
 static int client_new(Fixture *f)
@@ -393,6 +397,30 @@ static void control_garbage_is_answered_not_obeyed(void **state)
     }
 }
 
+/* The server's words in a buffer that was too short, and ours. */
+static void control_sentence_cut_inside_a_character_is_shown(void **state)
+{
+    Fixture *f = *state;
+    _cleanup_json_ Json *queue = NULL, *unknown = NULL;
+    char request[2048] = "{\"command\":\"a";
+
+    add_entry(f, "a", "ops");
+    fail_entry_because(f, "a", "\"\xd0\xbd\xd0\xb5\xd1");
+    queue = ask(f, "{\"command\":\"queue\",\"failed\":true}");
+    assert_string_equal(string_at(json_at(json_get(queue, "entries"), 0), "reason"),
+                        "\"\xd0\xbd\xd0\xb5\xef\xbf\xbd");
+
+    for (int i = 0; i < 2; i++) {
+        while (strlen(request) < 1000)
+            strcat(request, "\xe2\x82\xac");
+        strcat(request, "\"}");
+        unknown = ask(f, request);
+        assert_true(strlen(string_at(unknown, "error")) > 400);
+        unknown = json_free(unknown);
+        strcpy(request, "{\"command\":\"");
+    }
+}
+
 static void control_request_without_end_is_cut_off(void **state)
 {
     Fixture *f = *state;
@@ -457,6 +485,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(control_pause_is_kept_by_the_spool, setup, teardown),
         cmocka_unit_test_setup_teardown(control_test_answers_with_its_fate, setup, teardown),
         cmocka_unit_test_setup_teardown(control_test_of_a_client_that_left_frees_its_place, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(control_sentence_cut_inside_a_character_is_shown, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(control_garbage_is_answered_not_obeyed, setup, teardown),
         cmocka_unit_test_setup_teardown(control_request_without_end_is_cut_off, setup, teardown),
