@@ -266,7 +266,7 @@ static int load(const char *path, Settings **ret_settings, ConfigFile **ret_file
         return EX_OSERR;
     }
     for (size_t i = 0; i < config_n_warnings(*ret_file); i++)
-        fprintf(stderr, "%s\n", config_warning_at(*ret_file, i));
+        fprintf(stderr, "%s (warning)\n", config_warning_at(*ret_file, i));
     for (size_t i = 0; i < config_n_errors(*ret_file); i++)
         fprintf(stderr, "%s\n", config_error_at(*ret_file, i));
     return r < 0 ? EX_CONFIG : EX_OK;
