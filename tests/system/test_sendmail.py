@@ -41,6 +41,23 @@ def test_two_mails_in_one_session_of_sendmail(running, sendmail):
     assert len(running.reader.messages()) == 2
 
 
+def test_what_sendmail_tells_of_the_client_is_matched(bridge, sendmail):
+    bridge.milterd.rules = """
+      { name = "it"; to = [ "ops" ];
+        match: { client_name = "localhost"; helo = "client.mail.test";
+                 auth: { not: { glob = "*"; }; };
+                 macro: { name = "mail_addr"; glob = "*root@client.mail.test*"; }; }; }"""
+    bridge.start()
+    with sendmail.session() as session:
+        for sender in ("root@client.mail.test", "other@client.mail.test"):
+            mail = mails.plain(f"told of {sender}")
+            assert session_send(session, mail, sender=sender)[0] == 250
+
+    bridge.reader.wait_message("told of root@")
+    sendmail.wait_delivered(b"told of other@")
+    assert len(bridge.reader.messages()) == 1
+
+
 @pytest.mark.parametrize("verdict, expected, delivered", [
     ("accept", 250, True), ("discard", 250, False), ("reject", 5, False), ("tempfail", 4, False),
     ("quarantine", 250, False)])
