@@ -4,9 +4,10 @@
  * The relay process: what it is made of, and its life.
  *
  * Everything that happens (a datagram, a report of a session, a timer) only notes what it means
- * and asks for a turn (turn.c). The turn is a deferred event source of the same priority as all
- * others, so it runs when what became ready before it has been served: under load each turn
- * takes many events along, and none can hold it off.
+ * and asks for a turn (turn.c). The turn is an event source of the same priority as all others,
+ * so it runs when what became ready before it has been served: under load each turn takes many
+ * events along, none can hold it off, and it holds off none. It is a timer that is always due,
+ * for a deferred source keeps the place of its first day in the queue: before all others.
  *
  * To stop: no more datagrams are taken (those that the kernel still has were never answered, so
  * they are their senders' still), the sessions leave, what they reported on the way out is written,
@@ -45,7 +46,7 @@ SpoolLimits relay_spool_limits(const Settings *settings)
                           .keep_usec = settings->spool.keep_usec };
 }
 
-static int on_turn(sd_event_source *source, void *userdata)
+static int on_turn(sd_event_source *source, uint64_t usec, void *userdata)
 {
     Relay *relay = userdata;
     int r;
@@ -179,7 +180,7 @@ static int add_sources(Relay *relay)
 {
     int r;
 
-    r = sd_event_add_defer(relay->event, &relay->turn_source, on_turn, relay);
+    r = sd_event_add_time(relay->event, &relay->turn_source, CLOCK_MONOTONIC, 0, 1, on_turn, relay);
     if (r >= 0)
         r = sd_event_add_io(relay->event, &relay->inbox_source, inbox_fd(relay->inbox), EPOLLIN,
                             on_inbox, relay);

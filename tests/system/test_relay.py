@@ -150,6 +150,36 @@ def test_reload_that_is_broken_keeps_the_old(relayed):
     relayed.reader.wait_message("alert 0.")
 
 
+def test_flood_of_records_holds_up_nothing_else(relayed):
+    relay = relayed.relay
+    frame = b'{"v":1,"text":"flood","id":"flood"}'
+    datagram = (struct.pack(">I", len(frame)) + frame) * 1500
+    over = threading.Event()
+
+    def flood():
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.connect(str(relay.socket))
+            sock.settimeout(1)
+            while not over.is_set():
+                try:
+                    sock.send(datagram)
+                except OSError:
+                    pass
+
+    flooder = threading.Thread(target=flood)
+    flooder.start()
+    try:
+        threading.Event().wait(1)
+        assert relay.status()["destinations"]
+        Sender(relay).keep({"id": "n-0", "text": "alert 0."})
+        relayed.reader.wait_message("alert 0.")
+        relay.process.send_signal(signal.SIGTERM)
+        assert relay.process.wait(20) == 0
+    finally:
+        over.set()
+        flooder.join()
+
+
 @pytest.fixture
 def small_disk(place):
     """A file system that is soon full."""
