@@ -205,12 +205,13 @@ static bool is_one_of(const char *condition, const char *const *list)
     return false;
 }
 
-/* Which errors mean what for a message. Some say that the way to the room is broken, or that a
- * filter disliked the message: then we join again and post it once more, and if it meets the
- * same end, it was the message. */
+/* Which errors mean what for a message. Some say that we are not in the room or that the way to
+ * it is broken, or else that a filter disliked the message: then we join again and post it once
+ * more, and if it meets the same end, it was the message. */
 static FailedKind failed_kind(SessionRoom *room, const char *id, const StreamMessage *message)
 {
-    static const char *const ways[] = { "item-not-found",
+    static const char *const ways[] = { "not-acceptable",
+                                        "item-not-found",
                                         "gone",
                                         "service-unavailable",
                                         "recipient-unavailable",
@@ -220,8 +221,6 @@ static FailedKind failed_kind(SessionRoom *room, const char *id, const StreamMes
     static const char *const waits[] = { "remote-server-not-found", "remote-server-timeout", NULL };
     const char *condition = message->condition ? message->condition : "";
 
-    if (!room->is_contact && streq(condition, "not-acceptable"))
-        return FAILED_REJOIN;
     if (!room->is_contact && is_one_of(condition, ways) && !streq(id, room->suspect)) {
         snprintf(room->suspect, sizeof(room->suspect), "%s", id);
         return FAILED_REJOIN;
