@@ -471,6 +471,9 @@ void dispatch_posted(Dispatch *dispatch, size_t destination, int64_t seq, int re
         } else if (result == -ENOTCONN) {
             entry->state = DISPATCH_WAITING;
             target->ready = false;
+        } else if (result == -ENOMEM || result == -ENOBUFS) { /* our fault, and it may pass */
+            entry->state = DISPATCH_WAITING;
+            hold_back(target, now, 0);
         } else {
             settle(entry, false, reason ?: strerror(-result));
         }

@@ -103,8 +103,8 @@ void dispatch_committed(Dispatch *dispatch);
 void dispatch_rolled_back(Dispatch *dispatch);
 
 /* What became of posting a chosen entry: 0, -EAGAIN (nothing more for its account until
- * dispatch_writable()), -ENOTCONN (the destination is not ready after all); any other -errno
- * fails it with `reason`. */
+ * dispatch_writable()), -ENOTCONN (the destination is not ready after all), -ENOMEM and -ENOBUFS
+ * (tried again after a wait); any other -errno fails it with `reason`. */
 void dispatch_posted(Dispatch *dispatch, size_t destination, int64_t seq, int result,
                      const char *reason, usec_t now);
 

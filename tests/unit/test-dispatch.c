@@ -523,6 +523,21 @@ static void dispatch_post_that_can_not_be_made_fails(void **state)
     assert_int_equal(world->store[1].state, ENTRY_FAILED);
 }
 
+static void dispatch_post_without_memory_is_tried_again(void **state)
+{
+    World *world = *state;
+
+    accept(world, 0, 1);
+    dispatch_ready(world->dispatch, 0);
+    world->post_result[0] = -ENOMEM;
+    assert_string_equal(turn(world), "");
+    world->post_result[0] = 0;
+    assert_string_equal(turn(world), "");
+    assert_int_equal(dispatch_wake_usec(world->dispatch), world->now + SECOND);
+    world->now += SECOND;
+    assert_string_equal(turn(world), "0:1 ");
+}
+
 static void dispatch_not_connected_waits_for_ready(void **state)
 {
     World *world = *state;
@@ -623,6 +638,7 @@ int main(void)
         TEST(dispatch_paused_posts_nothing_but_hears),
         TEST(dispatch_slow_session_stops_its_account_only),
         TEST(dispatch_post_that_can_not_be_made_fails),
+        TEST(dispatch_post_without_memory_is_tried_again),
         TEST(dispatch_not_connected_waits_for_ready),
         TEST(dispatch_rollback_forgets_what_was_never_on_disk),
         TEST(dispatch_retried_goes_before_what_waits),
