@@ -310,25 +310,40 @@ int spool_retry(Spool *spool, int64_t seq)
     return r;
 }
 
-static int drop_oldest_failed(Spool *spool, usec_t now, size_t max, size_t *ret)
+/* All are found at one go: each search walks past the whole history. */
+static int find_oldest_failed(Spool *spool, int64_t *seqs, size_t max, size_t *ret)
 {
     Statement *statement = spool->statements[STATEMENT_OLDEST_FAILED];
     size_t n = 0;
     int r = 0;
 
-    while (n < max && spool->failed.now > spool->limits.max_records) {
-        int64_t seq;
+    statement_bind_integer(statement, 1, (int64_t)max);
+    while (n < max && (r = spool_result(spool, statement_step(statement))) > 0)
+        seqs[n++] = statement_integer(statement, 0);
+    statement_reset(statement);
+    if (r < 0)
+        return r;
+    *ret = n;
+    return 0;
+}
 
-        r = spool_result(spool, statement_step(statement));
-        if (r <= 0)
-            break;
-        seq = statement_integer(statement, 0);
-        statement_reset(statement);
-        r = spool_drop(spool, seq, now);
-        if (r < 0)
-            break;
-        n++;
+static int drop_oldest_failed(Spool *spool, usec_t now, size_t max, size_t *ret)
+{
+    _cleanup_free_ int64_t *seqs = NULL;
+    size_t n = 0;
+    int r;
+
+    if (spool->failed.now <= spool->limits.max_records) {
+        *ret = 0;
+        return 0;
     }
+    max = MIN(max, (size_t)(spool->failed.now - spool->limits.max_records));
+    seqs = calloc(MAX(max, (size_t)1), sizeof(*seqs));
+    if (!seqs)
+        return -ENOMEM;
+    r = find_oldest_failed(spool, seqs, max, &n);
+    for (size_t i = 0; r >= 0 && i < n; i++)
+        r = spool_drop(spool, seqs[i], now);
     if (r < 0)
         return r;
     *ret = n;

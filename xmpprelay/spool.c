@@ -87,7 +87,7 @@ static const char *const statement_sql[N_STATEMENTS] = {
     [STATEMENT_PURGE] = "DELETE FROM record WHERE number IN (SELECT number FROM record "
                         "WHERE done_usec IS NOT NULL AND done_usec < ?1 "
                         "ORDER BY done_usec LIMIT ?2)",
-    [STATEMENT_OLDEST_FAILED] = "SELECT seq FROM entry WHERE state = 2 ORDER BY seq LIMIT 1",
+    [STATEMENT_OLDEST_FAILED] = "SELECT seq FROM entry WHERE state = 2 ORDER BY seq LIMIT ?1",
     [STATEMENT_LOAD] = ENTRY_COLUMNS "WHERE state <= 1 AND destination = ?1 AND seq > ?2 "
                                      "ORDER BY seq LIMIT ?3",
     [STATEMENT_LIST_WAITING] = ENTRY_COLUMNS "WHERE state <= 1 AND (destination, seq) > (?1, ?2) "
