@@ -236,7 +236,13 @@ char *json_dump_dup(const Json *json, bool pretty, size_t *ret_size)
 
     if (!json)
         return NULL;
-    text = json_dumps(json, flags | (pretty ? JSON_INDENT(2) : JSON_COMPACT));
+    flags |= pretty ? JSON_INDENT(2) : JSON_COMPACT;
+    text = json_dumps(json, flags);
+    if (text && !text_is_clean(text, strlen(text))) {
+        /* jansson escapes the old controls; C1 ones command terminals just as well. */
+        free(text);
+        text = json_dumps(json, flags | JSON_ENSURE_ASCII);
+    }
     if (text && ret_size)
         *ret_size = strlen(text);
     return text;

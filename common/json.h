@@ -68,5 +68,5 @@ int json_add_string(Json *array, const char *value);
 int json_add_consume(Json *array, Json *value);
 
 /* The compact text of a value, NUL-terminated, members in the order they were added. NULL for
- * want of memory. `pretty` indents it for people. */
+ * want of memory. `pretty` indents it for people. Controls of any kind are escaped, but DEL. */
 char *json_dump_dup(const Json *json, bool pretty, size_t *ret_size);

@@ -374,8 +374,10 @@ static int do_resume(const Ctl *ctl, const char *argument)
 
 static int do_test(const Ctl *ctl, const char *argument)
 {
+    _cleanup_free_ char *clean = NULL;
     _cleanup_json_ Json *answer = NULL;
     char buffer[UNITS_TEXT_MAX];
+    const char *reason;
     double delay;
     bool delivered;
     int r = ask_once(ctl, "test", "destination", argument, &answer);
@@ -384,6 +386,8 @@ static int do_test(const Ctl *ctl, const char *argument)
         fail(r, "the test message stays in the spool; xmpprelayctl status says what is wrong");
     if (r != 0)
         return r;
+    reason = json_as_string(json_get(answer, "reason"), "no reason was given");
+    clean = text_clean_line_dup(reason, strlen(reason));
     delivered = json_as_bool(json_get(answer, "delivered"), false);
     delay = json_as_number(json_get(answer, "delay"), 0);
     if (ctl->as_json) {
@@ -391,8 +395,7 @@ static int do_test(const Ctl *ctl, const char *argument)
         return r != 0 ? r : delivered ? 0 : EX_TEMPFAIL;
     }
     if (!delivered)
-        return fail(EX_TEMPFAIL, "the test was not delivered: %s",
-                    json_as_string(json_get(answer, "reason"), "no reason was given"));
+        return fail(EX_TEMPFAIL, "the test was not delivered: %s", clean ? clean : "");
     printf("%s: delivered after %s\n", argument,
            duration_human((usec_t)(delay * (double)USEC_PER_SEC), buffer));
     return 0;

@@ -3,6 +3,9 @@
 
 import json
 import os
+import re
+import socket
+import struct
 
 from support import mails
 from support.certificates import Authority
@@ -98,6 +101,25 @@ def test_dropped_record_is_never_said(running):
 
     running.reader.wait_message("said though")
     assert not [m for m in running.reader.archive() if "never said" in m["body"]]
+
+
+def test_nothing_that_a_sender_wrote_commands_the_terminal(running):
+    evil = "\x1b]0;owned\x07 \x1b[2J \u009b31m \u0090q\u009c"
+    record = json.dumps({"v": 1, "id": "evil", "text": evil, "title": evil, "key": evil,
+                         "source": evil, "fields": {evil: evil}}).encode()
+    running.relay.ctl("pause", "ops")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(struct.pack(">I", len(record)) + record, str(running.relay.socket))
+    wait_until(lambda: running.relay.status()["waiting"], "the record to be taken")
+
+    shown = [running.relay.ctl(*command).stdout
+             for command in (["show", "evil"], ["show", "evil", "--json"], ["queue"],
+                             ["queue", "--json"])]
+    running.relay.ctl("resume", "ops")
+    running.reader.wait_message("owned")
+    assert all("owned" in text for text in shown)
+    for text in [*shown, running.relay.process.log_text()]:
+        assert not re.search("[\x00-\x08\x0b-\x1f\x80-\x9f]", text), ascii(text)
 
 
 def test_show_and_history_know_what_was_said(running):

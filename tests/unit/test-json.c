@@ -3,6 +3,7 @@
 #include "tests/unit/test.h"
 
 #include "common/json.h"
+#include "common/text.h"
 
 static int parse(const char *text, size_t size, char *reason)
 {
@@ -170,6 +171,25 @@ static void json_built_value_is_written_in_order(void **state)
     assert_int_equal(size, strlen(text));
 }
 
+static void json_no_text_commands_a_terminal(void **state)
+{
+    _cleanup_json_ Json *object = json_object_new(), *again = NULL;
+    _cleanup_free_ char *text = NULL;
+    char reason[JSON_REASON_MAX];
+    size_t size;
+
+    assert_int_equal(json_set_string(object, "\x1b[1m",
+                                     "\x1b[2J \xc2\x9b"
+                                     "2J \xc3\xa9"),
+                     0);
+    text = json_dump_dup(object, true, &size);
+    assert_non_null(text);
+    assert_true(text_is_clean(text, size));
+    assert_int_equal(json_parse(text, size, &again, reason), 0);
+    assert_string_equal(json_as_string(json_get(again, "\x1b[1m"), ""), "\x1b[2J \xc2\x9b"
+                                                                        "2J \xc3\xa9");
+}
+
 static void json_what_cannot_be_written_is_refused(void **state)
 {
     _cleanup_json_ Json *json = json_object_new();
@@ -193,6 +213,7 @@ int main(void)
         cmocka_unit_test(json_nesting_past_32_levels_is_refused),
         cmocka_unit_test(json_each_keeps_order_and_stops_when_told),
         cmocka_unit_test(json_built_value_is_written_in_order),
+        cmocka_unit_test(json_no_text_commands_a_terminal),
         cmocka_unit_test(json_what_cannot_be_written_is_refused),
     };
 
