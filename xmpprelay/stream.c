@@ -490,8 +490,11 @@ static int on_stanza(xmpp_conn_t *conn, xmpp_stanza_t *stanza, void *userdata)
 
 /* Stepping. */
 
-/* How many bytes were taken out of the socket so far; an underestimate only when more are
- * there, and then poll() sees them. */
+uint64_t stream_bytes_taken(uint64_t before, uint64_t received, uint64_t unread)
+{
+    return received < before + unread ? before : received - unread;
+}
+
 static uint64_t bytes_taken(const Stream *stream)
 {
     struct tcp_info info = {};
@@ -500,8 +503,8 @@ static uint64_t bytes_taken(const Stream *stream)
 
     if (stream->fd < 0 || getsockopt(stream->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 ||
         ioctl(stream->fd, FIONREAD, &unread) < 0)
-        return 0;
-    return info.tcpi_bytes_received - (uint64_t)unread;
+        return stream->taken;
+    return stream_bytes_taken(stream->taken, info.tcpi_bytes_received, (uint64_t)unread);
 }
 
 static void disconnected(Stream *stream)

@@ -97,3 +97,9 @@ void stream_send_consume(Stream *stream, char *text, size_t size);
 
 /* Says goodbye; STREAM_OVER follows within two seconds. */
 void stream_close(Stream *stream);
+
+/* How many bytes were taken out of a socket, by what the kernel says it has received and what of
+ * that is unread; `before` is what was known before. The two are asked one after the other: what
+ * arrives between them is unread and not yet received, so the difference may fall behind what is
+ * known already, or below nothing. Then there is more to read, and poll() sees it. */
+uint64_t stream_bytes_taken(uint64_t before, uint64_t received, uint64_t unread);
