@@ -5,7 +5,9 @@
 #include "xmpprelay/spool.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -284,6 +286,9 @@ static void spool_failed_entry_is_kept_retried_dropped(void **state)
     assert_int_equal(spool_list(spool, true, "", 0, 10, see, &failed), 0);
     assert_int_equal(failed.n, 1);
     assert_string_equal(failed.reason[0], "forbidden");
+    assert_int_equal(spool_begin(spool), 0);
+    assert_int_equal(insert_one(spool, "a", 1, "ops"), SPOOL_DUPLICATE);
+    spool_rollback(spool);
 
     assert_int_equal(spool_begin(spool), 0);
     assert_int_equal(spool_retry(spool, seen.seq[0]), 1);
@@ -473,6 +478,79 @@ static void spool_after_crash_has_all_that_was_committed(void **state)
     spool_free(reopened);
 }
 
+/* The only one (of one letter) that a process would find waiting if we died now; in a child, as
+ * above. */
+static char waiting_after_crash(const Folder *folder)
+{
+    char copy_wal[96], wal[96];
+    int status;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        Spool *spool;
+        Seen seen;
+
+        snprintf(wal, sizeof(wal), "%s-wal", folder->spool);
+        snprintf(copy_wal, sizeof(copy_wal), "%s-wal", folder->copy);
+        copy_file(folder->spool, folder->copy);
+        copy_file(wal, copy_wal);
+        spool = must_open(folder->copy);
+        seen = loaded(spool, "ops", 0, 10);
+        spool_free(spool);
+        _exit(seen.n == 1 ? seen.id[0][0] : 0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return (char)WEXITSTATUS(status);
+}
+
+/* The disk takes less and then more of what a commit writes, at last all of it. */
+static void spool_commit_that_fails_half_way_leaves_nothing(void **state)
+{
+    const Folder *folder = *state;
+    _cleanup_(spool_freep) Spool *spool = must_open(folder->spool);
+    struct rlimit limit, before;
+    SpoolFate fate;
+    unsigned n_failed = 0;
+    struct stat st;
+    char wal[96];
+    Seen seen;
+
+    must_insert(spool, "a", 1, "ops");
+    seen = loaded(spool, "ops", 0, 1);
+    snprintf(wal, sizeof(wal), "%s-wal", folder->spool);
+    assert_int_equal(stat(wal, &st), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    for (rlim_t room = 0;; room += 1500) {
+        int r;
+
+        assert_int_equal(spool_begin(spool), 0);
+        assert_int_equal(insert_one(spool, "b", 2, "ops"), SPOOL_INSERTED);
+        assert_int_equal(spool_mark_failed(spool, seen.seq[0], START, "no", &fate), 1);
+        limit = (struct rlimit){ (rlim_t)st.st_size + room, before.rlim_max };
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        r = spool_commit(spool);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+        if (r == 0)
+            break;
+
+        n_failed++;
+        assert_int_equal(spool_n_waiting(spool), 1);
+        assert_int_equal(spool_n_failed(spool), 0);
+        assert_int_equal(spool_n_waiting_uid(spool, 2), 0);
+        assert_int_equal(loaded(spool, "ops", 0, 2).n, 1);
+        assert_int_equal(waiting_after_crash(folder), 'a');
+    }
+    signal(SIGXFSZ, SIG_DFL);
+    assert_true(n_failed > 5);
+    assert_int_equal(spool_n_waiting(spool), 1);
+    assert_int_equal(spool_n_failed(spool), 1);
+    assert_int_equal(waiting_after_crash(folder), 'b');
+    assert_string_equal(loaded(spool, "ops", 0, 2).id[0], "b");
+}
+
 static void spool_file_is_private(void **state)
 {
     const Folder *folder = *state;
@@ -626,6 +704,7 @@ int main(void)
         TEST(spool_purge_forgets_what_is_old),
         TEST(spool_failed_past_the_limit_are_dropped_oldest_first),
         TEST(spool_after_crash_has_all_that_was_committed),
+        TEST(spool_commit_that_fails_half_way_leaves_nothing),
         TEST(spool_file_is_private),
         TEST(spool_in_use_is_refused),
         TEST(spool_of_newer_version_is_refused),
