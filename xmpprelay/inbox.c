@@ -9,7 +9,8 @@
  * that is full loses its receipts, and complaints in the log are limited.
  *
  * The kernel vouches for the sender's uid (SO_PASSCRED). Descriptors that a sender passes are
- * closed unseen.
+ * for the kernel to close: we give no room for them. Closing may take as long as the sender likes,
+ * a TCP socket's SO_LINGER, unless a signal comes; so an alarm rings while we receive.
  */
 
 #include "xmpprelay/inbox.h"
@@ -19,17 +20,19 @@
 #include "common/socket.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #define VECTOR 16
+#define ALARM_USEC 20000
 
-/* Room for credentials and a few descriptors, so that those can be closed and not just lost. */
 typedef union Ancillary {
     struct cmsghdr align;
-    char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(8 * sizeof(int))];
+    char bytes[CMSG_SPACE(sizeof(struct ucred))];
 } Ancillary;
 
 typedef struct Sender {
@@ -72,10 +75,15 @@ struct Inbox {
     LogLimit refusals;
 };
 
+static void on_alarm(int number)
+{
+}
+
 int inbox_new(const Settings *settings, Inbox **ret, char reason[static RECORD_REASON_MAX])
 {
     static_assert(RECORD_REASON_MAX == SOCKET_REASON_MAX, "one buffer serves both");
     _cleanup_(inbox_freep) Inbox *inbox = calloc(1, sizeof(*inbox));
+    const struct sigaction alarm_action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
     const int on = 1;
     int r;
 
@@ -97,9 +105,10 @@ int inbox_new(const Settings *settings, Inbox **ret, char reason[static RECORD_R
                            &inbox->fd, &inbox->lock_fd, reason);
     if (r < 0)
         return r;
-    if (setsockopt(inbox->fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0) {
+    if (setsockopt(inbox->fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0 ||
+        sigaction(SIGALRM, &alarm_action, NULL) < 0) {
         r = -errno;
-        snprintf(reason, RECORD_REASON_MAX, "%s: no credentials from the kernel: %s", inbox->path,
+        snprintf(reason, RECORD_REASON_MAX, "%s can't be received from: %s", inbox->path,
                  strerror(-r));
         return r;
     }
@@ -325,25 +334,14 @@ static void take_datagram(Inbox *inbox, const uint8_t *datagram, size_t size, bo
                      r == -EBADMSG ? reason : "the relay is out of memory");
 }
 
-/* The credentials of a message; closes descriptors that came with it. */
-static struct ucred read_ancillary(struct msghdr *message)
+static struct ucred read_credentials(struct msghdr *message)
 {
     struct ucred credentials = { .pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1 };
 
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-        if (c->cmsg_level != SOL_SOCKET)
-            continue;
-        if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len == CMSG_LEN(sizeof(credentials))) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c))
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS &&
+            c->cmsg_len == CMSG_LEN(sizeof(credentials)))
             memcpy(&credentials, CMSG_DATA(c), sizeof(credentials));
-        } else if (c->cmsg_type == SCM_RIGHTS) {
-            for (size_t at = 0; at + CMSG_LEN(sizeof(int)) <= c->cmsg_len; at += sizeof(int)) {
-                int fd;
-
-                memcpy(&fd, CMSG_DATA(c) + at, sizeof(fd));
-                close_fd(fd);
-            }
-        }
-    }
     return credentials;
 }
 
@@ -353,13 +351,21 @@ static void take_message(Inbox *inbox, size_t at)
     size_t size = inbox->vector[at].msg_len;
     Sender *sender = &inbox->senders[inbox->n_senders++];
 
-    sender->credentials = read_ancillary(message);
+    sender->credentials = read_credentials(message);
     sender->address = inbox->addresses[at];
     sender->address_size =
         message->msg_namelen > offsetof(struct sockaddr_un, sun_path) ? message->msg_namelen : 0;
     inbox->batch_bytes += size;
     take_datagram(inbox, inbox->buffers + at * RECORD_DATAGRAM_MAX, size,
                   (message->msg_flags & MSG_TRUNC) != 0);
+}
+
+static void set_alarm(suseconds_t usec)
+{
+    const struct itimerval timer = { .it_interval = { .tv_usec = usec },
+                                     .it_value = { .tv_usec = usec } };
+
+    (void)setitimer(ITIMER_REAL, &timer, NULL);
 }
 
 static int receive(Inbox *inbox)
@@ -381,9 +387,11 @@ static int receive(Inbox *inbox)
                                              } };
     }
     inbox->next = inbox->received = 0;
+    set_alarm(ALARM_USEC);
     do
         n = recvmmsg(inbox->fd, inbox->vector, VECTOR, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
     while (n < 0 && errno == EINTR);
+    set_alarm(0);
     if (n < 0)
         return errno == EAGAIN ? 0 : -errno;
     inbox->received = (size_t)n;

@@ -7,6 +7,7 @@
 #include "common/log.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -411,6 +412,63 @@ static void inbox_passed_descriptors_are_closed(void **state)
     }
 }
 
+/* A TCP socket that lingers, with bytes that nobody will take. */
+static int lingering_socket(int *ret_peer)
+{
+    const struct linger linger = { .l_onoff = 1, .l_linger = 30 };
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    _cleanup_close_ int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t size = sizeof(address);
+    static const char bytes[65536];
+
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, size), 0);
+    *ret_peer = accept(listener, NULL, NULL);
+    while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+        ;
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+    return fd;
+}
+
+static void inbox_descriptor_that_lingers_holds_up_nothing(void **state)
+{
+    Place *place = *state;
+    _cleanup_free_ Datagram *datagram = datagram_new();
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(20 * sizeof(int))];
+    } control = { .align = { .cmsg_level = SOL_SOCKET,
+                             .cmsg_type = SCM_RIGHTS,
+                             .cmsg_len = CMSG_LEN(20 * sizeof(int)) } };
+    struct iovec iovec;
+    struct msghdr message = { .msg_iov = &iovec,
+                              .msg_iovlen = 1,
+                              .msg_control = &control,
+                              .msg_controllen = sizeof(control) };
+    int fds[20], peers[20];
+    usec_t began;
+
+    for (size_t i = 0; i < ELEMENTSOF(fds); i++)
+        fds[i] = lingering_socket(&peers[i]);
+    memcpy(CMSG_DATA(&control.align), fds, sizeof(fds));
+    put(datagram, "{\"v\":1,\"id\":\"a\",\"text\":\"x\"}");
+    iovec = (struct iovec){ datagram->bytes, datagram->size };
+    assert_true(sendmsg(place->sender, &message, 0) > 0);
+    for (size_t i = 0; i < ELEMENTSOF(fds); i++)
+        close(fds[i]); /* the relay's is the last */
+
+    began = now_usec(CLOCK_MONOTONIC);
+    assert_int_equal(inbox_gather(place->inbox), 0);
+    assert_int_equal(inbox_n_items(place->inbox), 1);
+    assert_true(now_usec(CLOCK_MONOTONIC) - began < 5 * USEC_PER_SEC);
+    accept_all(place->inbox);
+    for (size_t i = 0; i < ELEMENTSOF(peers); i++)
+        close(peers[i]);
+}
+
 static void inbox_live_socket_is_not_taken_over(void **state)
 {
     Place *place = *state;
@@ -441,6 +499,7 @@ int main(void)
         TEST(inbox_unbound_sender_is_served_unheard),
         TEST(inbox_delivered_is_told_once_to_who_waits),
         TEST(inbox_passed_descriptors_are_closed),
+        TEST(inbox_descriptor_that_lingers_holds_up_nothing),
         TEST(inbox_live_socket_is_not_taken_over),
     };
 
