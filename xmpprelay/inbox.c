@@ -11,6 +11,9 @@
  * The kernel vouches for the sender's uid (SO_PASSCRED). Descriptors that a sender passes are
  * for the kernel to close: we give no room for them. Closing may take as long as the sender likes,
  * a TCP socket's SO_LINGER, unless a signal comes; so an alarm rings while we receive.
+ *
+ * A sender's address may be a path, and lead to somebody else's socket by the time we answer. An
+ * answer goes to a socket that belongs to the sender, or nowhere.
  */
 
 #include "xmpprelay/inbox.h"
@@ -20,10 +23,12 @@
 #include "common/socket.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
@@ -43,8 +48,7 @@ typedef struct Sender {
 
 typedef struct Waiter {
     char id[RECORD_ID_MAX + 1]; /* "": free */
-    struct sockaddr_un address;
-    socklen_t address_size;
+    Sender sender;
 } Waiter;
 
 struct Inbox {
@@ -418,12 +422,40 @@ int inbox_gather(Inbox *inbox)
     }
 }
 
-static void send_to(Inbox *inbox, const struct sockaddr_un *address, socklen_t address_size,
-                    const uint8_t *datagram, size_t size)
+/* The socket at the sender's path, if it is the sender's: *ret is how to address it for as long
+ * as the descriptor that is returned is open. */
+static int pin_address(const Sender *sender, struct sockaddr_un *ret)
 {
+    _cleanup_close_ int fd = -1;
+    char path[sizeof(sender->address.sun_path) + 1] = "";
+    struct stat st;
+
+    memcpy(path, sender->address.sun_path, sizeof(sender->address.sun_path));
+    fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISSOCK(st.st_mode) || st.st_uid != sender->credentials.uid)
+        return -EPERM;
+    *ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d", fd);
+    return steal_fd(&fd);
+}
+
+static void send_to(Inbox *inbox, const Sender *sender, const uint8_t *datagram, size_t size)
+{
+    struct sockaddr_un address = sender->address;
+    socklen_t address_size = sender->address_size;
+    _cleanup_close_ int pinned = -1;
+
+    if (address.sun_path[0] != '\0') {
+        pinned = pin_address(sender, &address);
+        address_size = sizeof(address);
+        if (pinned < 0)
+            return;
+    }
     /* Whoever does not take it, goes without: it will try again, and is told `duplicate`. */
     (void)sendto(inbox->fd, datagram, size, MSG_DONTWAIT | MSG_NOSIGNAL,
-                 (const struct sockaddr *)address, address_size);
+                 (const struct sockaddr *)&address, address_size);
 }
 
 /* Appends the frame of a receipt to `datagram`: its size, 0 if it does not fit or can't be. */
@@ -453,8 +485,7 @@ static void remember_waiter(Inbox *inbox, const InboxItem *item)
     inbox->next_waiter = (inbox->next_waiter + 1) % INBOX_WAITERS_MAX;
     inbox->n_waiters += waiter->id[0] == '\0';
     snprintf(waiter->id, sizeof(waiter->id), "%s", item->id);
-    waiter->address = sender->address;
-    waiter->address_size = sender->address_size;
+    waiter->sender = *sender;
 }
 
 void inbox_answer(Inbox *inbox)
@@ -478,16 +509,14 @@ void inbox_answer(Inbox *inbox)
             n = put_receipt(datagram + size, sizeof(datagram) - size, item->id, item->status,
                             item->reason);
             if (n == 0 && size > 0) {
-                send_to(inbox, &inbox->senders[sender].address, inbox->senders[sender].address_size,
-                        datagram, size);
+                send_to(inbox, &inbox->senders[sender], datagram, size);
                 size = 0;
                 n = put_receipt(datagram, sizeof(datagram), item->id, item->status, item->reason);
             }
             size += n;
         }
         if (size > 0)
-            send_to(inbox, &inbox->senders[sender].address, inbox->senders[sender].address_size,
-                    datagram, size);
+            send_to(inbox, &inbox->senders[sender], datagram, size);
     }
     clear_batch(inbox);
 }
@@ -504,7 +533,7 @@ void inbox_tell(Inbox *inbox, const char *id, ReceiptStatus status, const char *
             continue;
         size = put_receipt(datagram, sizeof(datagram), id, status, reason);
         if (size > 0)
-            send_to(inbox, &waiter->address, waiter->address_size, datagram, size);
+            send_to(inbox, &waiter->sender, datagram, size);
         waiter->id[0] = '\0';
         inbox->n_waiters--;
         return;

@@ -469,6 +469,61 @@ static void inbox_descriptor_that_lingers_holds_up_nothing(void **state)
         close(peers[i]);
 }
 
+static int bound_socket(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+static void inbox_path_answers_to_its_sender_alone(void **state)
+{
+    Place *place = *state;
+    struct sockaddr_un relay = { .sun_family = AF_UNIX };
+    _cleanup_free_ Datagram *datagram = datagram_new();
+    _cleanup_close_ int sender = -1, victim = -1;
+    char own[96], others[96], buffer[256];
+
+    snprintf(own, sizeof(own), "%s/own", place->folder);
+    snprintf(others, sizeof(others), "%s/others", place->folder);
+    memcpy(relay.sun_path, place->path, strlen(place->path) + 1);
+    sender = bound_socket(own);
+    victim = bound_socket(others);
+    put(datagram, "{\"v\":1,\"id\":\"a\",\"text\":\"x\",\"receipt\":\"delivered\"}");
+
+    for (int part = 0; part < 2; part++) {
+        assert_true(sendto(sender, datagram->bytes, datagram->size, 0,
+                           (const struct sockaddr *)&relay, sizeof(relay)) > 0);
+        assert_int_equal(inbox_gather(place->inbox), 0);
+        assert_int_equal(inbox_n_items(place->inbox), 1);
+        if (part == 1) {
+            unlink(own);
+            assert_int_equal(symlink(others, own), 0);
+        }
+        accept_all(place->inbox);
+        inbox_tell(place->inbox, "a", RECEIPT_DELIVERED, NULL);
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(recv(sender, buffer, sizeof(buffer), 0) > 0, part == 0);
+        assert_int_equal(recv(victim, buffer, sizeof(buffer), 0), -1);
+    }
+
+    /* The same without a link: of another user. */
+    if (geteuid() == 0) {
+        unlink(own);
+        assert_true(sendto(victim, datagram->bytes, datagram->size, 0,
+                           (const struct sockaddr *)&relay, sizeof(relay)) > 0);
+        assert_int_equal(chown(others, 65534, 65534), 0);
+        assert_int_equal(inbox_gather(place->inbox), 0);
+        accept_all(place->inbox);
+        assert_int_equal(recv(victim, buffer, sizeof(buffer), 0), -1);
+    }
+    unlink(own);
+    unlink(others);
+}
+
 static void inbox_live_socket_is_not_taken_over(void **state)
 {
     Place *place = *state;
@@ -500,6 +555,7 @@ int main(void)
         TEST(inbox_delivered_is_told_once_to_who_waits),
         TEST(inbox_passed_descriptors_are_closed),
         TEST(inbox_descriptor_that_lingers_holds_up_nothing),
+        TEST(inbox_path_answers_to_its_sender_alone),
         TEST(inbox_live_socket_is_not_taken_over),
     };
 
