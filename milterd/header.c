@@ -59,7 +59,8 @@ static int decoder_flush(Decoder *decoder)
         decoder->result = result;
         decoder->result_allocated = allocated;
     }
-    memcpy(decoder->result + decoder->result_size, text, size);
+    if (size > 0) /* a byte order mark alone is no text */
+        memcpy(decoder->result + decoder->result_size, text, size);
     decoder->result_size += size;
     decoder->run_size = 0;
     return 0;

@@ -29,6 +29,7 @@ static void header_encoded_words_are_decoded(void **state)
     assert_decodes("=?utf-8?q?a?=\n =?utf-8?q?b?=", "ab");
     assert_decodes("=?utf-8?q?a?= =?koi8-r?q?=F3?= c", "aС c");
     assert_decodes("=?utf-8?q?\?=x", "x");
+    assert_decodes("=?utf-16?b?//4=?=", ""); /* a byte order mark alone */
 }
 
 static void header_character_split_between_words_is_whole(void **state)
