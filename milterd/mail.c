@@ -165,9 +165,10 @@ static void *grow(void *items, size_t n, size_t size)
 int mail_add_rcpt(Mail *mail, const char *address)
 {
     _cleanup_free_ char *bare = NULL;
+    size_t size = strlen(address);
     char **rcpts;
 
-    if (mail->n_rcpts >= MAIL_RCPTS_MAX) {
+    if (mail->n_rcpts >= MAIL_RCPTS_MAX || size > MAIL_RCPTS_MAX_BYTES - mail->rcpts_bytes) {
         mail->truncated = true;
         return 0;
     }
@@ -180,6 +181,7 @@ int mail_add_rcpt(Mail *mail, const char *address)
         return -ENOMEM;
 
     mail->rcpts[mail->n_rcpts++] = steal_ptr(bare);
+    mail->rcpts_bytes += size;
     return 0;
 }
 

@@ -23,6 +23,7 @@ typedef enum MailStage {
 #define MAIL_HEADERS_MAX 1000         /* headers kept */
 #define MAIL_HEADERS_MAX_BYTES 262144 /* of their names and values */
 #define MAIL_RCPTS_MAX 1000
+#define MAIL_RCPTS_MAX_BYTES 262144
 #define MAIL_MACROS_MAX 32 /* macros of the MTA; also how many rules may look at */
 
 typedef struct MailHeader {
@@ -53,6 +54,7 @@ typedef struct Mail {
     char *envelope_from; /* without angle brackets; "" is the null sender; NULL: not known */
     char **rcpts;        /* without angle brackets */
     size_t n_rcpts;
+    size_t rcpts_bytes;
     MailHeader *headers;
     size_t n_headers;
     size_t headers_bytes;

@@ -79,6 +79,24 @@ static void mail_past_its_bounds_is_cut_and_says_so(void **state)
     assert_true(mail.truncated);
 }
 
+/* Nobody has such addresses, but anybody who can reach the port can send them. */
+static void mail_recipients_of_any_length_are_bounded(void **state)
+{
+    static char address[65001];
+    _cleanup_(mail_done) Mail mail = {};
+    size_t bytes = 0;
+
+    memset(address, 'a', sizeof(address) - 1);
+    for (size_t i = 0; i < MAIL_RCPTS_MAX; i++)
+        assert_int_equal(mail_add_rcpt(&mail, address), 0);
+    assert_true(mail.truncated);
+    assert_int_equal(mail_add_rcpt(&mail, "b@x"), 0);
+    for (size_t i = 0; i < mail.n_rcpts; i++)
+        bytes += strlen(mail.rcpts[i]);
+    assert_true(mail.n_rcpts > 1 && bytes <= MAIL_RCPTS_MAX_BYTES);
+    assert_string_equal(mail.rcpts[mail.n_rcpts - 1], "b@x");
+}
+
 static void mail_body_is_kept_up_to_its_bound(void **state)
 {
     _cleanup_mail_ Mail mail = {};
@@ -153,6 +171,7 @@ int main(void)
         cmocka_unit_test(mail_envelope_loses_its_brackets),
         cmocka_unit_test(mail_headers_keep_their_order_and_bytes),
         cmocka_unit_test(mail_past_its_bounds_is_cut_and_says_so),
+        cmocka_unit_test(mail_recipients_of_any_length_are_bounded),
         cmocka_unit_test(mail_body_is_kept_up_to_its_bound),
         cmocka_unit_test(mail_reset_keeps_the_connection_alone),
         cmocka_unit_test(mail_reset_forgets_macros_of_the_message),
