@@ -56,6 +56,9 @@ def place():
     if os.geteuid() != 0:
         pytest.exit("the system tests start a Postfix, which needs root", returncode=1)
     place = Place()
+    # The daemons' users may not be able to read our tree.
+    known = place.file("lsan.supp", (Path(__file__).parent.parent / "lsan.supp").read_text())
+    os.environ["LSAN_OPTIONS"] = f"suppressions={known}:print_suppressions=0"
     yield place
     place.close()
 

@@ -55,7 +55,7 @@ class Programs:
 
 
 def sanitizer_environment():
-    return {name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS")
+    return {name: os.environ[name] for name in ("ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS")
             if name in os.environ}
 
 
