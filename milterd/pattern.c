@@ -292,7 +292,8 @@ static bool match_cidr(const Pattern *pattern, const char *value)
     return memcmp(address, pattern->address, ADDRESS_SIZE) == 0;
 }
 
-static bool match_value(const Pattern *pattern, const char *value, bool *ret_gave_up)
+static bool match_value(const Pattern *pattern, const char *value, size_t *budget,
+                        bool *ret_gave_up)
 {
     size_t size = strnlen(value, pattern->value_max);
     RegexResult result;
@@ -305,7 +306,7 @@ static bool match_value(const Pattern *pattern, const char *value, bool *ret_gav
     case PATTERN_CIDR:
         return match_cidr(pattern, value);
     default:
-        result = regex_search(pattern->regex, value, size);
+        result = regex_search(pattern->regex, value, size, budget);
         if (result == REGEX_GAVE_UP)
             *ret_gave_up = true;
         return result == REGEX_MATCH;
@@ -315,6 +316,7 @@ static bool match_value(const Pattern *pattern, const char *value, bool *ret_gav
 bool pattern_match(const Pattern *pattern, const char *const *values, size_t n_values,
                    bool *ret_gave_up)
 {
+    size_t budget = pattern->regex ? regex_budget(pattern->regex) : 0;
     bool inverted = pattern->kind == PATTERN_NOT;
 
     if (pattern->kind == PATTERN_NOT || pattern->kind == PATTERN_ANY) {
@@ -326,7 +328,7 @@ bool pattern_match(const Pattern *pattern, const char *const *values, size_t n_v
     for (size_t i = 0; i < n_values; i++) {
         bool gave_up = false;
 
-        if (match_value(pattern, values[i], &gave_up))
+        if (match_value(pattern, values[i], &budget, &gave_up))
             return true;
         /* One is enough: a mail may bring a thousand values, each made to cost all it can. */
         if (gave_up) {

@@ -13,7 +13,10 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-/* Some milliseconds' worth for the 8 KB that a pattern looks at. */
+/* PCRE2 counts its steps anew at each place of the text where a match may begin, so its own limits
+ * allow minutes for the 8 KB that a pattern looks at. Ours counts those of a whole mail, by the
+ * callouts that are compiled into the pattern: a tenth of a second's worth. */
+#define BUDGET ((size_t)5000000)
 #define MATCH_LIMIT 100000
 #define DEPTH_LIMIT 50000
 #define HEAP_LIMIT_KIB 8192
@@ -23,6 +26,7 @@
 struct Regex {
     pcre2_code *code;
     pcre2_match_context *limits;
+    size_t budget;
 };
 
 static int compile(const char *pattern, pcre2_code **ret, char reason[static REGEX_REASON_MAX])
@@ -37,8 +41,9 @@ static int compile(const char *pattern, pcre2_code **ret, char reason[static REG
         return -ENOMEM;
     pcre2_set_parens_nest_limit(context, PARENS_NEST_LIMIT);
     code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-                         PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C, &error,
-                         &offset, context);
+                         PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C |
+                             PCRE2_AUTO_CALLOUT,
+                         &error, &offset, context);
     pcre2_compile_context_free(context);
     if (!code) {
         if (error == PCRE2_ERROR_HEAP_FAILED)
@@ -71,6 +76,7 @@ int regex_new(const char *pattern, Regex **ret, char reason[static REGEX_REASON_
     pcre2_set_match_limit(regex->limits, MATCH_LIMIT);
     pcre2_set_depth_limit(regex->limits, DEPTH_LIMIT);
     pcre2_set_heap_limit(regex->limits, HEAP_LIMIT_KIB);
+    regex->budget = BUDGET;
     *ret = regex;
     return 0;
 }
@@ -80,6 +86,7 @@ void regex_take_long(Regex *regex)
     pcre2_set_match_limit(regex->limits, MATCH_LIMIT * LONG_FACTOR);
     pcre2_set_depth_limit(regex->limits, DEPTH_LIMIT * LONG_FACTOR);
     pcre2_set_heap_limit(regex->limits, HEAP_LIMIT_KIB * LONG_FACTOR);
+    regex->budget = BUDGET * LONG_FACTOR;
 }
 
 Regex *regex_free(Regex *regex)
@@ -92,15 +99,34 @@ Regex *regex_free(Regex *regex)
     return NULL;
 }
 
-RegexResult regex_search(const Regex *regex, const char *text, size_t size)
+size_t regex_budget(const Regex *regex)
 {
-    pcre2_match_data *data = pcre2_match_data_create(1, NULL); /* groups are of no interest */
-    int r;
+    return regex->budget;
+}
 
-    if (!data)
-        return REGEX_GAVE_UP;
-    r = pcre2_match(regex->code, (PCRE2_SPTR)text, size, 0, 0, data, regex->limits);
+static int on_step(pcre2_callout_block *block, void *userdata)
+{
+    size_t *budget = userdata;
+
+    if (*budget == 0)
+        return PCRE2_ERROR_CALLOUT;
+    (*budget)--;
+    return 0;
+}
+
+RegexResult regex_search(const Regex *regex, const char *text, size_t size, size_t *budget)
+{
+    /* Of this search's own: others search with the same Regex meanwhile. */
+    pcre2_match_context *limits = pcre2_match_context_copy(regex->limits);
+    pcre2_match_data *data = pcre2_match_data_create(1, NULL); /* groups are of no interest */
+    int r = PCRE2_ERROR_NOMEMORY;
+
+    if (limits && data) {
+        pcre2_set_callout(limits, on_step, budget);
+        r = pcre2_match(regex->code, (PCRE2_SPTR)text, size, 0, 0, data, limits);
+    }
     pcre2_match_data_free(data);
+    pcre2_match_context_free(limits);
     if (r >= 0)
         return REGEX_MATCH;
     return r == PCRE2_ERROR_NOMATCH ? REGEX_NO_MATCH : REGEX_GAVE_UP;

@@ -28,5 +28,9 @@ typedef enum RegexResult {
     REGEX_GAVE_UP, /* a limit was reached, or memory was short */
 } RegexResult;
 
-/* Broken UTF-8 in the text matches nothing, the rest of it is searched all the same. */
-RegexResult regex_search(const Regex *regex, const char *text, size_t size);
+/* How many steps the texts of one mail may cost together. */
+size_t regex_budget(const Regex *regex);
+
+/* Takes what it costs from *budget. Broken UTF-8 in the text matches nothing, the rest of it is
+ * searched all the same. */
+RegexResult regex_search(const Regex *regex, const char *text, size_t size, size_t *budget);
