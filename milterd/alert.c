@@ -247,7 +247,17 @@ static usec_t choose_time(const Mail *mail, usec_t now)
     return time;
 }
 
-int alert_from_mail(Mail *mail, const Rule *rule, usec_t now_usec, Record **ret)
+void alert_notes_done(AlertNotes *notes)
+{
+    free(notes->profile);
+    free(notes->form);
+    free(notes->why);
+    free(notes->redacted);
+    *notes = (AlertNotes){};
+}
+
+int alert_from_mail(const AlertSettings *settings, Mail *mail, const Rule *rule, usec_t now_usec,
+                    AlertNotes *notes, Record **ret)
 {
     _cleanup_record_ Record *record = record_new();
     int r;

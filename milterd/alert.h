@@ -11,6 +11,26 @@
 /* What a Date may lie back to be believed: MTAs give up on a mail after five days. */
 #define ALERT_DATE_MAX_USEC (USEC_PER_SEC * 3600 * 24 * 7)
 
+typedef struct Profiles Profiles;   /* how mails are read (profiles.h) */
+typedef struct Redaction Redaction; /* what no alert may show */
+
+/* What all alerts have in common; only read, by all threads at once. */
+typedef struct AlertSettings {
+    const Profiles *profiles;   /* NULL: each mail is read as it is */
+    const Redaction *redaction; /* NULL: nothing is hidden */
+} AlertSettings;
+
+/* How an alert came to be, for people; each may be NULL. Begin with {}, end with
+ * alert_notes_done(). */
+typedef struct AlertNotes {
+    char *profile;  /* that read the mail */
+    char *form;     /* of the profile */
+    char *why;      /* it was this one, in lines */
+    char *redacted; /* what was hidden, by the names of the redactions; NULL: nothing */
+} AlertNotes;
+
+void alert_notes_done(AlertNotes *notes);
+
 /* Decodes the mail (mime.h) and makes the record.
  *
  *   id      SHA-256, shortened, over the rule's name, Message-ID (Date where there is none), From
@@ -26,5 +46,7 @@
  *   fields  rule, from, message_id, queue_id, client, as far as they are known
  *
  * It fits into a frame (record.h). It never fails because of what the mail holds, only with
- * -ENOMEM. Thread-safe. `now_usec` is of CLOCK_REALTIME. */
-int alert_from_mail(Mail *mail, const Rule *rule, usec_t now_usec, Record **ret);
+ * -ENOMEM. Thread-safe. `now_usec` is of CLOCK_REALTIME; `notes` may be NULL, and is the caller's
+ * to end whatever comes of it. */
+int alert_from_mail(const AlertSettings *settings, Mail *mail, const Rule *rule, usec_t now_usec,
+                    AlertNotes *notes, Record **ret);

@@ -12,7 +12,6 @@
 
 #include "common/compose.h"
 #include "common/text.h"
-#include "milterd/alert.h"
 #include "milterd/header.h"
 
 #define FILE_MAX_BYTES (256U << 20)
@@ -296,7 +295,7 @@ static int print_rules(FILE *stream, const RuleSet *rules, Mail *mail, const Mat
     return 0;
 }
 
-static int print_alert(FILE *stream, Mail *mail, const Rule *rule)
+static int print_alert(const ExplainSettings *settings, FILE *stream, Mail *mail, const Rule *rule)
 {
     _cleanup_free_ char *json = NULL, *message = NULL;
     _cleanup_record_ Record *record = NULL;
@@ -304,7 +303,7 @@ static int print_alert(FILE *stream, Mail *mail, const Rule *rule)
     size_t size;
     int r;
 
-    r = alert_from_mail(mail, rule, now, &record);
+    r = alert_from_mail(&settings->alert, mail, rule, now, NULL, &record);
     if (r >= 0)
         r = record_write(record, &json, &size);
     if (r >= 0)
@@ -343,7 +342,7 @@ static int explain_mail(const ExplainSettings *settings, Mail *mail, FILE *strea
         return 0;
     }
     for (size_t i = 0; r >= 0 && i < matched.n; i++)
-        r = print_alert(stream, mail, matched.rules[i]);
+        r = print_alert(settings, stream, mail, matched.rules[i]);
     if (r >= 0)
         fprintf(stream, "verdict: %s\n", verdict_names[matched.rules[matched.n - 1]->verdict]);
     return r;

@@ -5,6 +5,7 @@
  * milterd --explain: what would become of a mail, and why. Needs no daemon and no root.
  */
 
+#include "milterd/alert.h"
 #include "milterd/macro.h"
 #include "milterd/rules.h"
 
@@ -29,6 +30,7 @@ typedef struct ExplainFacts {
 
 typedef struct ExplainSettings {
     const RuleSet *rules;
+    AlertSettings alert;
     uint64_t max_message; /* bytes of a body that are kept */
 } ExplainSettings;
 

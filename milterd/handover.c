@@ -19,8 +19,6 @@
 #include "common/log.h"
 #include "common/text.h"
 
-#include "milterd/alert.h"
-
 typedef struct Fate {
     int level;
     bool taken;
@@ -118,12 +116,13 @@ static void alerts_done(Alerts *alerts)
         record_free(alerts->items[i].record);
 }
 
-static int make_alerts(Alerts *alerts, Mail *mail, const Rule *const *rules, size_t n_rules)
+static int make_alerts(const AlertSettings *settings, Alerts *alerts, Mail *mail,
+                       const Rule *const *rules, size_t n_rules)
 {
     usec_t now = now_usec(CLOCK_REALTIME);
 
     for (size_t i = 0; i < n_rules; i++) {
-        int r = alert_from_mail(mail, rules[i], now, &alerts->items[i].record);
+        int r = alert_from_mail(settings, mail, rules[i], now, NULL, &alerts->items[i].record);
 
         if (r < 0)
             return r;
@@ -195,7 +194,7 @@ int handover(const Settings *settings, Mail *mail, const Rule *const *rules, siz
     int r;
 
     assert(n_rules > 0 && n_rules <= RULES_MATCHED_MAX);
-    r = make_alerts(&alerts, mail, rules, n_rules);
+    r = make_alerts(&settings->alert, &alerts, mail, rules, n_rules);
     if (r < 0)
         return r;
 

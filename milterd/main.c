@@ -284,6 +284,7 @@ static int explain(const Options *options, const Settings *settings)
 {
     ExplainSettings explain_settings = {
         .rules = &settings->rules,
+        .alert = settings->alert,
         .max_message = settings->max_message,
     };
     int r;

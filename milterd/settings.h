@@ -6,6 +6,7 @@
  */
 
 #include "common/config.h"
+#include "milterd/alert.h"
 #include "milterd/rules.h"
 
 #include <sys/types.h>
@@ -35,6 +36,7 @@ typedef struct Settings {
     uint64_t max_message; /* bytes of a body that are kept */
     RelaySettings relay;
     RuleSet rules;
+    AlertSettings alert;
 } Settings;
 
 extern const ConfigKey settings_keys[];

@@ -32,7 +32,7 @@ static Record *alert(const uint8_t *data, size_t size, const Rule *rule)
         while (header_next_address(mail.headers[i].value, &offset, &address) > 0)
             free(address);
     }
-    REQUIRE(alert_from_mail(&mail, rule, NOW, &record) == 0);
+    REQUIRE(alert_from_mail(&(AlertSettings){}, &mail, rule, NOW, NULL, &record) == 0);
     return record;
 }
 

@@ -12,6 +12,8 @@
 
 static char *destinations[] = { (char[]){ "ops" }, (char[]){ "night-shift" }, NULL };
 
+static const AlertSettings settings;
+
 static const Rule rule = {
     .name = (char[]){ "nagios" },
     .to = { destinations, 2 },
@@ -25,7 +27,7 @@ static Record *alert_at(Mail mail, const Rule *of, usec_t now)
     _cleanup_free_ char *json = NULL;
     size_t size;
 
-    assert_int_equal(alert_from_mail(&mail, of, now, &record), 0);
+    assert_int_equal(alert_from_mail(&settings, &mail, of, now, NULL, &record), 0);
     mail_done(&mail);
     assert_true(record_id_is_valid(record->id));
     assert_true(record->text[0] != '\0');

@@ -100,7 +100,9 @@ static char *explain(const char *configuration, const char *mail, const ExplainF
     assert_return_code(config_load(path, keys, &conf, &file), 0);
     stream = open_memstream(&output, &size);
     assert_return_code(
-        explain_run(&(ExplainSettings){ &conf.rules, MAX_MESSAGE }, facts, files, 1, stream), 0);
+        explain_run(&(ExplainSettings){ .rules = &conf.rules, .max_message = MAX_MESSAGE }, facts,
+                    files, 1, stream),
+        0);
     fclose(stream);
     config_target_done(keys, &conf);
     unlink(path);
