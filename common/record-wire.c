@@ -170,6 +170,36 @@ static int read_fields(Record *record, const Json *value, char *reason)
     return json_each(value, read_field, &reading);
 }
 
+static int read_fact(Record *record, const Json *value, char *reason)
+{
+    const char *name = json_as_string(value, "");
+    size_t n_before = record->n_facts;
+    int r;
+
+    if (!name_is_valid(name))
+        return refuse(reason, "facts must be names of fields, of 1 to %d bytes", RECORD_NAME_MAX);
+    r = record_add_fact(record, name);
+    if (r == 0 && record->n_facts == n_before)
+        return refuse(reason, "facts must not name a field twice");
+    return r;
+}
+
+/* Which fields there are is no matter here: a fact without its field is one that isn't shown. */
+static int read_facts(Record *record, const Json *value, char *reason)
+{
+    size_t n = json_length(value);
+
+    if (json_type(value) != JSON_IS_ARRAY || n > RECORD_FACTS_MAX)
+        return refuse(reason, "facts must be an array of at most %d names", RECORD_FACTS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        int r = read_fact(record, json_at(value, i), reason);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 static int read_receipt(Record *record, const Json *value, char *reason)
 {
     if (receipt_wanted_from_name(json_as_string(value, ""), &record->receipt) < 0)
@@ -182,12 +212,13 @@ static const struct {
     bool required;
     int (*read)(Record *record, const Json *value, char *reason);
 } keys[] = {
-    { "v", true, read_version },      { "text", true, read_text },
-    { "title", false, read_title },   { "id", false, read_id },
-    { "to", false, read_to },         { "severity", false, read_severity },
-    { "state", false, read_state },   { "key", false, read_key },
-    { "time", false, read_time },     { "source", false, read_source },
-    { "fields", false, read_fields }, { "receipt", false, read_receipt },
+    { "v", true, read_version },        { "text", true, read_text },
+    { "title", false, read_title },     { "id", false, read_id },
+    { "to", false, read_to },           { "severity", false, read_severity },
+    { "state", false, read_state },     { "key", false, read_key },
+    { "time", false, read_time },       { "source", false, read_source },
+    { "fields", false, read_fields },   { "facts", false, read_facts },
+    { "receipt", false, read_receipt },
 };
 
 int record_parse(const char *json, size_t size, Record **ret, char ret_id[static RECORD_ID_MAX + 1],
@@ -243,7 +274,8 @@ static bool is_valid(const Record *record)
         return false;
     if (record->time_usec / USEC_PER_SEC >= RECORD_TIME_LIMIT)
         return false;
-    if (record->n_to > RECORD_TO_MAX || record->n_fields > RECORD_FIELDS_MAX)
+    if (record->n_to > RECORD_TO_MAX || record->n_fields > RECORD_FIELDS_MAX ||
+        record->n_facts > RECORD_FACTS_MAX)
         return false;
     for (size_t i = 0; i < record->n_to; i++)
         if (!name_is_valid(record->to[i]))
@@ -251,31 +283,38 @@ static bool is_valid(const Record *record)
     for (size_t i = 0; i < record->n_fields; i++)
         if (!name_is_valid(record->fields[i].name))
             return false;
+    for (size_t i = 0; i < record->n_facts; i++)
+        if (!name_is_valid(record->facts[i]))
+            return false;
     return true;
 }
 
-static int write_lists(const Record *record, Json *object)
+static int write_names(Json *object, const char *key, char *const *names, size_t n)
 {
-    Json *to, *fields;
+    Json *array;
     int r;
 
-    if (record->n_to > 0) {
-        to = json_array_new();
-        r = json_set_consume(object, "to", to);
-        for (size_t i = 0; r == 0 && i < record->n_to; i++)
-            r = json_add_string(to, record->to[i]);
-        if (r < 0)
-            return r;
-    }
-    if (record->n_fields > 0) {
-        fields = json_object_new();
-        r = json_set_consume(object, "fields", fields);
-        for (size_t i = 0; r == 0 && i < record->n_fields; i++)
-            r = json_set_string(fields, record->fields[i].name, record->fields[i].value);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    if (n == 0)
+        return 0;
+    array = json_array_new();
+    r = json_set_consume(object, key, array);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = json_add_string(array, names[i]);
+    return r;
+}
+
+static int write_fields(const Record *record, Json *object)
+{
+    Json *fields;
+    int r;
+
+    if (record->n_fields == 0)
+        return 0;
+    fields = json_object_new();
+    r = json_set_consume(object, "fields", fields);
+    for (size_t i = 0; r == 0 && i < record->n_fields; i++)
+        r = json_set_string(fields, record->fields[i].name, record->fields[i].value);
+    return r;
 }
 
 static int write_time(const Record *record, Json *object)
@@ -299,7 +338,9 @@ int record_write(const Record *record, char **ret_json, size_t *ret_size)
     object = json_object_new();
     if ((r = json_set_integer(object, "v", RECORD_VERSION)) < 0 ||
         (r = json_set_string(object, "id", record->id)) < 0 ||
-        (r = write_lists(record, object)) < 0 ||
+        (r = write_names(object, "to", record->to, record->n_to)) < 0 ||
+        (r = write_fields(record, object)) < 0 ||
+        (r = write_names(object, "facts", record->facts, record->n_facts)) < 0 ||
         (r = json_set_string(object, "title", record->title)) < 0 ||
         (r = json_set_string(object, "text", record->text)) < 0 ||
         (r = json_set_string(object, "severity", severity_name(record->severity))) < 0 ||

@@ -93,8 +93,11 @@ Record *record_free(Record *record)
         free(record->fields[i].name);
         free(record->fields[i].value);
     }
+    for (size_t i = 0; i < record->n_facts; i++)
+        free(record->facts[i]);
     free(record->to);
     free(record->fields);
+    free(record->facts);
     free(record->id);
     free(record->title);
     free(record->text);
@@ -118,30 +121,34 @@ int record_set(char **member, const char *value)
     return 0;
 }
 
-static bool has_to(const Record *record, const char *name)
+/* Adds a copy of a name to a list, unless it is in there. */
+static int add_name(char ***names, size_t *n_names, const char *name)
 {
-    for (size_t i = 0; i < record->n_to; i++)
-        if (streq(record->to[i], name))
-            return true;
-    return false;
+    _cleanup_free_ char *copy = NULL;
+    char **larger;
+
+    for (size_t i = 0; i < *n_names; i++)
+        if (streq((*names)[i], name))
+            return 0;
+    copy = strdup(name);
+    if (!copy)
+        return -ENOMEM;
+    larger = reallocarray(*names, *n_names + 1, sizeof(*larger));
+    if (!larger)
+        return -ENOMEM;
+    *names = larger;
+    (*names)[(*n_names)++] = steal_ptr(copy);
+    return 0;
 }
 
 int record_add_to(Record *record, const char *name)
 {
-    _cleanup_free_ char *copy = NULL;
-    char **to;
+    return add_name(&record->to, &record->n_to, name);
+}
 
-    if (has_to(record, name))
-        return 0;
-    copy = strdup(name);
-    if (!copy)
-        return -ENOMEM;
-    to = reallocarray(record->to, record->n_to + 1, sizeof(*to));
-    if (!to)
-        return -ENOMEM;
-    record->to = to;
-    record->to[record->n_to++] = steal_ptr(copy);
-    return 0;
+int record_add_fact(Record *record, const char *name)
+{
+    return add_name(&record->facts, &record->n_facts, name);
 }
 
 static RecordField *find_field(const Record *record, const char *name)

@@ -17,6 +17,7 @@
 #define RECORD_SOURCE_MAX 64
 #define RECORD_TO_MAX 32 /* destinations */
 #define RECORD_FIELDS_MAX 64
+#define RECORD_FACTS_MAX 16
 #define RECORD_NAME_MAX 128            /* bytes in the name of a destination or a field */
 #define RECORD_TIME_LIMIT 100000000000 /* seconds since the epoch, this one excluded */
 #define RECORD_REASON_MAX 256
@@ -70,6 +71,8 @@ typedef struct Record {
     char *source;
     RecordField *fields; /* in the order of the wire */
     size_t n_fields;
+    char **facts; /* n_facts names, no two the same; a field of that name need not be there */
+    size_t n_facts;
     ReceiptWanted receipt;
 } Record;
 
@@ -85,10 +88,12 @@ DEFINE_CLEANUP(Record *, record_free)
 #define _cleanup_record_ _cleanup_(record_freep)
 
 /* Set a member, replacing what was there; the value is copied (NULL unsets). -ENOMEM. A name
- * that is in `to` already is not added again; a field of the same name gets the new value. */
+ * that is in `to` or `facts` already is not added again; a field of the same name gets the new
+ * value. */
 int record_set(char **member, const char *value);
 int record_add_to(Record *record, const char *name);
 int record_add_field(Record *record, const char *name, const char *value);
+int record_add_fact(Record *record, const char *name);
 const char *record_field(const Record *record, const char *name); /* NULL: none */
 
 bool record_id_is_valid(const char *id); /* 1–64 of A-Za-z0-9._:- */

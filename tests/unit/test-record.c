@@ -40,8 +40,8 @@ static void record_with_all_keys_is_read(void **state)
     _cleanup_record_ Record *record =
         taken(",\"title\":\"T\",\"id\":\"a.B:9_-\",\"to\":[\"ops\",\"night\"],\"severity\":"
               "\"critical\",\"state\":\"problem\",\"key\":\"web/ping\",\"time\":1700000000.25,"
-              "\"source\":\"cron\",\"fields\":{\"z\":\"1\",\"host\":\"web\"},\"receipt\":"
-              "\"delivered\"");
+              "\"source\":\"cron\",\"fields\":{\"z\":\"1\",\"host\":\"web\"},\"facts\":"
+              "[\"host\",\"absent\"],\"receipt\":\"delivered\"");
 
     assert_string_equal(record->text, "t");
     assert_string_equal(record->title, "T");
@@ -58,6 +58,9 @@ static void record_with_all_keys_is_read(void **state)
     assert_string_equal(record->fields[0].name, "z");
     assert_string_equal(record_field(record, "host"), "web");
     assert_null(record_field(record, "absent"));
+    assert_int_equal(record->n_facts, 2);
+    assert_string_equal(record->facts[0], "host");
+    assert_string_equal(record->facts[1], "absent");
     assert_int_equal(record->receipt, RECEIPT_WANTED_DELIVERED);
 }
 
@@ -71,6 +74,7 @@ static void record_with_required_keys_only_has_nothing_else(void **state)
     assert_null(record->source);
     assert_int_equal(record->n_to, 0);
     assert_int_equal(record->n_fields, 0);
+    assert_int_equal(record->n_facts, 0);
     assert_true(record->time_usec == 0);
     assert_int_equal(record->severity, SEVERITY_NONE);
     assert_int_equal(record->state, STATE_NONE);
@@ -122,6 +126,8 @@ static void record_known_key_of_a_wrong_type_is_refused(void **state)
         { "source", "1", "true", "null", "[\"t\"]", "{}" },
         { "fields", "1", "\"a\"", "null", "[]", "{\"a\":1}", "{\"a\":null}", "{\"a\":[\"b\"]}",
           "{\"a\":{}}", "{\"\":\"x\"}" },
+        { "facts", "1", "\"host\"", "null", "{}", "[1]", "[null]", "[\"\"]", "[[\"host\"]]",
+          "[\"a\",\"b\",\"a\"]" },
         { "receipt", "1", "true", "null", "\"\"", "\"busy\"", "[\"none\"]" },
     };
 
@@ -209,6 +215,31 @@ static void record_limits_hold_at_their_edges(void **state)
     assert_refused(more, "64 strings");
 }
 
+static void record_facts_have_limits(void **state)
+{
+    char json[20000];
+
+    for (int count = 0; count <= 17; count++) {
+        size_t n = (size_t)snprintf(json, sizeof(json), "{\"v\":1,\"text\":\"t\",\"facts\":[");
+
+        for (int i = 0; i < count; i++)
+            n += (size_t)snprintf(json + n, sizeof(json) - n, "%s\"%0128d\"", i > 0 ? "," : "", i);
+        snprintf(json + n, sizeof(json) - n, "]}");
+        if (count == 17) {
+            assert_refused(json, "at most 16 names");
+        } else {
+            char id[RECORD_ID_MAX + 1], reason[RECORD_REASON_MAX];
+            _cleanup_record_ Record *record = NULL;
+
+            assert_int_equal(parse(json, &record, id, reason), 0);
+            assert_int_equal(record->n_facts, count);
+        }
+    }
+    snprintf(json, sizeof(json), "{\"v\":1,\"text\":\"t\",\"facts\":[\"%0129d\"]}", 0);
+    assert_refused(json, "128 bytes");
+    assert_refused("{\"v\":1,\"text\":\"t\",\"facts\":[\"a\",\"a\"]}", "twice");
+}
+
 static void record_time_is_exact_to_the_microsecond(void **state)
 {
     static const struct {
@@ -262,6 +293,9 @@ static void record_written_is_read_back(void **state)
     assert_int_equal(record_add_to(record, "ops"), 0);
     assert_int_equal(record_add_field(record, "host", "a"), 0);
     assert_int_equal(record_add_field(record, "host", "b"), 0);
+    assert_int_equal(record_add_fact(record, "host"), 0);
+    assert_int_equal(record_add_fact(record, "address"), 0);
+    assert_int_equal(record_add_fact(record, "host"), 0);
     record->severity = SEVERITY_WARNING;
     record->state = STATE_EVENT;
     record->time_usec = 1700000000123457;
@@ -273,6 +307,9 @@ static void record_written_is_read_back(void **state)
     assert_string_equal(read->text, record->text);
     assert_int_equal(read->n_to, 2);
     assert_string_equal(record_field(read, "host"), "b");
+    assert_int_equal(read->n_facts, 2);
+    assert_string_equal(read->facts[0], "host");
+    assert_string_equal(read->facts[1], "address");
     assert_true(read->time_usec == record->time_usec);
     assert_int_equal(record_write(read, &again, &size_again), 0);
     assert_string_equal(again, json);
@@ -296,6 +333,17 @@ static void record_that_would_be_refused_is_not_written(void **state)
     record->time_usec = USEC_INFINITY;
     assert_int_equal(record_write(record, &json, &size), -EINVAL);
     record->time_usec = 0;
+    assert_int_equal(record_add_fact(record, ""), 0);
+    assert_int_equal(record_write(record, &json, &size), -EINVAL);
+    assert_int_equal(record_set(&record->facts[0], "f0"), 0);
+    for (char name[] = "f1"; record->n_facts <= 16; name[1]++)
+        assert_int_equal(record_add_fact(record, name), 0);
+    assert_int_equal(record_write(record, &json, &size), -EINVAL);
+    free(record->facts[--record->n_facts]);
+    assert_int_equal(record_write(record, &json, &size), 0);
+    free(steal_ptr(json));
+    while (record->n_facts > 0)
+        free(record->facts[--record->n_facts]);
 
     memset(large, 'x', RECORD_FRAME_MAX);
     large[RECORD_FRAME_MAX] = '\0';
@@ -349,6 +397,7 @@ int main(void)
         cmocka_unit_test(record_text_that_is_no_text_is_refused),
         cmocka_unit_test(record_deep_nesting_is_refused),
         cmocka_unit_test(record_limits_hold_at_their_edges),
+        cmocka_unit_test(record_facts_have_limits),
         cmocka_unit_test(record_time_is_exact_to_the_microsecond),
         cmocka_unit_test(record_refused_still_tells_its_id),
         cmocka_unit_test(record_written_is_read_back),
