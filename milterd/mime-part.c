@@ -184,6 +184,23 @@ size_t mime_part_size(const MimePart *part, const char *bytes, size_t size)
     return n / 4 * 3 + n % 4 * 3 / 4;
 }
 
+const char *mime_part_encoding(const MimePart *part)
+{
+    const char *name = g_mime_content_encoding_to_string((GMimeContentEncoding)part->encoding);
+
+    return name ? name : "";
+}
+
+void mime_size_text(size_t size, char ret[static MIME_SIZE_TEXT_MAX + 1])
+{
+    if (size < 1024)
+        snprintf(ret, MIME_SIZE_TEXT_MAX + 1, "%zu byte%s", size, size == 1 ? "" : "s");
+    else if (size < 1048576)
+        snprintf(ret, MIME_SIZE_TEXT_MAX + 1, "%zu KB", (size + 1023) / 1024);
+    else
+        snprintf(ret, MIME_SIZE_TEXT_MAX + 1, "%.1f MB", (double)size / 1048576);
+}
+
 bool mime_date_read(const char *value, usec_t *ret_usec)
 {
     GDateTime *date;

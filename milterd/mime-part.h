@@ -42,6 +42,13 @@ int mime_part_decode(const MimePart *part, const char *bytes, size_t size, size_
 /* How large the content is without its encoding, or nearly. */
 size_t mime_part_size(const MimePart *part, const char *bytes, size_t size);
 
+/* "base64" and so on; "" where there is none. */
+const char *mime_part_encoding(const MimePart *part);
+
+/* A size as people say it: "67 bytes", "34 KB", "1.5 MB". */
+#define MIME_SIZE_TEXT_MAX 31
+void mime_size_text(size_t size, char ret[static MIME_SIZE_TEXT_MAX + 1]);
+
 /* False where the value is no date that can be read. */
 bool mime_date_read(const char *value, usec_t *ret_usec);
 

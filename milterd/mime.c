@@ -19,8 +19,10 @@
 #include "milterd/html.h"
 #include "milterd/mime-part.h"
 #include "milterd/mime-range.h"
+#include "milterd/mime-tree.h"
 
 typedef struct Walk {
+    MimeTree *tree; /* or NULL */
     size_t n_parts;
     size_t html_left;
     bool cut;
@@ -29,6 +31,7 @@ typedef struct Walk {
     /* The first text that is an attachment, in case there is no other. */
     Range attached;
     MimePart attached_part;
+    size_t attached_node;
 } Walk;
 
 static int walk_part(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out);
@@ -37,6 +40,13 @@ void mime_init(void)
 {
     mime_part_init_library();
     html_init();
+}
+
+static size_t note(Walk *walk, const MimePart *part, Range content, unsigned depth,
+                   const char *fate)
+{
+    return mime_tree_add(walk->tree, part, mime_part_size(part, content.bytes, content.size), depth,
+                         fate);
 }
 
 static bool is_blank(const char *text)
@@ -65,16 +75,10 @@ static int add_attachment(const MimePart *part, Range content, Buffer *out)
 {
     size_t size = mime_part_size(part, content.bytes, content.size);
     char *line;
-    char shown[32];
+    char shown[MIME_SIZE_TEXT_MAX + 1];
     int n;
 
-    if (size < 1024)
-        snprintf(shown, sizeof(shown), "%zu bytes", size);
-    else if (size < 1048576)
-        snprintf(shown, sizeof(shown), "%zu KB", (size + 1023) / 1024);
-    else
-        snprintf(shown, sizeof(shown), "%.1f MB", (double)size / (1048576));
-
+    mime_size_text(size, shown);
     if (part->name)
         n = asprintf(&line, "[attachment: %.*s (%s/%s, %s)]",
                      (int)text_cut(part->name, strlen(part->name), 200), part->name, part->type,
@@ -142,6 +146,16 @@ static int show_text(Walk *walk, const MimePart *part, Range content, Buffer *ou
     return 0;
 }
 
+static int show_noted(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out)
+{
+    size_t node = note(walk, part, content, depth, "empty"), before = out->size;
+    int r = show_text(walk, part, content, out);
+
+    if (out->size > before)
+        mime_tree_set(walk->tree, node, "shown");
+    return r;
+}
+
 /* Whether a text is for reading; a calendar entry is text, too. */
 static bool is_readable(const MimePart *part)
 {
@@ -163,19 +177,23 @@ static unsigned rank(const MimePart *part)
 typedef struct Choice {
     Buffer best; /* alternative: the text so far */
     unsigned best_rank;
-    bool root_seen; /* related, signed: the part that the others belong to */
+    size_t first_node; /* of the alternatives in the tree */
+    bool root_seen;    /* related, signed: the part that the others belong to */
 } Choice;
 
 static int choose(Walk *walk, const MimePart *part, Range content, unsigned depth, size_t max,
                   Choice *choice)
 {
     _cleanup_(buffer_done) Buffer text = { .max = max };
+    size_t nodes = walk->tree ? walk->tree->n : 0;
     bool shown = walk->shown;
     int r;
 
     /* Text after good text is not read at all; rank 0 is what shows no text of its own. */
-    if (rank(part) <= choice->best_rank)
+    if (rank(part) <= choice->best_rank) {
+        note(walk, part, content, depth, "skipped, another alternative is shown");
         return 0;
+    }
     walk->shown = false;
     r = walk_part(walk, part, content, depth, &text);
     if (r < 0 || text.failed) {
@@ -183,6 +201,8 @@ static int choose(Walk *walk, const MimePart *part, Range content, unsigned dept
         return -ENOMEM;
     }
     if (walk->shown || (choice->best_rank == 0 && !choice->best.data)) {
+        mime_tree_set_all(walk->tree, choice->first_node, nodes,
+                          "skipped, another alternative is shown");
         choice->best_rank = walk->shown ? rank(part) : 0;
         buffer_done(&choice->best);
         choice->best = text;
@@ -214,8 +234,10 @@ static int walk_child(Walk *walk, const MimePart *parent, Range range, unsigned 
         return choose(walk, &part, range, depth, out->max - out->size, choice);
     /* The rest are pictures of the text and its signature. */
     if (choice->root_seen && (mime_part_is(parent, "multipart", "signed") ||
-                              (mime_part_is(parent, "multipart", "related") && !part.attachment)))
+                              (mime_part_is(parent, "multipart", "related") && !part.attachment))) {
+        note(walk, &part, range, depth, "skipped, it belongs to the part before it");
         return 0;
+    }
     choice->root_seen =
         choice->root_seen || is_readable(&part) || mime_part_is(&part, "multipart", NULL);
     return walk_part(walk, &part, range, depth, out);
@@ -229,11 +251,13 @@ static int walk_multipart(Walk *walk, const MimePart *part, Range content, unsig
     bool last, last_next;
     int r = 0;
 
+    note(walk, part, content, depth, NULL);
+    choice.first_node = walk->tree ? walk->tree->n : 0;
     if (part->boundary[0] == '\0' ||
         !range_next_boundary(content, 0, part->boundary, &begin, &end, &last)) {
         const MimePart plain = { .type = "text", .subtype = "plain" };
 
-        return show_text(walk, &plain, content, out);
+        return show_noted(walk, &plain, content, depth + 1, out);
     }
 
     while (r == 0 && !last) {
@@ -264,13 +288,15 @@ static int walk_multipart(Walk *walk, const MimePart *part, Range content, unsig
     return r;
 }
 
-static int walk_message(Walk *walk, Range content, unsigned depth, Buffer *out)
+static int walk_message(Walk *walk, const MimePart *message, Range content, unsigned depth,
+                        Buffer *out)
 {
     _cleanup_(fields_done) Fields fields = {};
     _cleanup_(mime_part_done) MimePart part = {};
     _cleanup_free_ char *from = NULL, *subject = NULL, *head = NULL;
     int r;
 
+    note(walk, message, content, depth, NULL);
     r = fields_read(&content, &fields);
     if (r < 0)
         return r;
@@ -287,13 +313,14 @@ static int walk_message(Walk *walk, Range content, unsigned depth, Buffer *out)
     return walk_part(walk, &part, content, depth + 1, out);
 }
 
-static int remember_attached(Walk *walk, const MimePart *part, Range content)
+static int remember_attached(Walk *walk, const MimePart *part, Range content, size_t node)
 {
     if (walk->attached_part.type[0] != '\0')
         return 0;
     walk->attached_part = *part;
     walk->attached_part.name = NULL;
     walk->attached = content;
+    walk->attached_node = node;
     if (part->charset) {
         walk->attached_part.charset = strdup(part->charset);
         if (!walk->attached_part.charset)
@@ -307,48 +334,79 @@ static int walk_part(Walk *walk, const MimePart *part, Range content, unsigned d
     int r;
 
     if (depth > MIME_DEPTH_MAX) {
+        note(walk, part, content, depth, "skipped, nested too deep");
         walk->cut = true;
         return 0;
     }
     if (mime_part_is(part, "multipart", NULL))
         return walk_multipart(walk, part, content, depth, out);
     if (mime_part_is(part, "message", "rfc822") && !mime_part_is_encoded(part))
-        return walk_message(walk, content, depth, out);
+        return walk_message(walk, part, content, depth, out);
     if (is_readable(part)) {
         if (!part->attachment || depth == 0)
-            return show_text(walk, part, content, out);
-        r = remember_attached(walk, part, content);
+            return show_noted(walk, part, content, depth, out);
+        r = remember_attached(walk, part, content,
+                              note(walk, part, content, depth, "named, not shown"));
         if (r < 0)
             return r;
+    } else {
+        note(walk, part, content, depth, "named");
     }
     return add_attachment(part, content, out);
 }
 
-int mime_text(const Mail *mail, char **ret, bool *ret_cut)
+/* Reads the whole mail into `out`. */
+static int walk_mail(Walk *walk, const Mail *mail, Buffer *out)
 {
     Range content = { mail->body ? mail->body : "", mail->body_size };
-    Walk walk = { .html_left = HTML_SIZE_MAX, .cut = mail->body_total > mail->body_size };
-    _cleanup_(buffer_done) Buffer out = { .max = MIME_TEXT_MAX };
     _cleanup_(mime_part_done) MimePart part = {};
-    char *text;
     int r;
 
+    walk->html_left = HTML_SIZE_MAX;
+    walk->cut = mail->body_total > mail->body_size;
     r = mime_part_read(&part, mail_header(mail, "Content-Type"),
                        mail_header(mail, "Content-Transfer-Encoding"),
                        mail_header(mail, "Content-Disposition"));
     if (r < 0)
         return r;
-    r = walk_part(&walk, &part, content, 0, &out);
-    if (r == 0 && !walk.shown && walk.attached_part.type[0] != '\0')
-        r = show_text(&walk, &walk.attached_part, walk.attached, &out);
-    mime_part_done(&walk.attached_part);
+    r = walk_part(walk, &part, content, 0, out);
+    if (r == 0 && !walk->shown && walk->attached_part.type[0] != '\0') {
+        r = show_text(walk, &walk->attached_part, walk->attached, out);
+        if (walk->shown)
+            mime_tree_set(walk->tree, walk->attached_node,
+                          "named, and shown for want of other text");
+    }
+    mime_part_done(&walk->attached_part);
+    return r < 0 || out->failed ? -ENOMEM : 0;
+}
+
+int mime_text(const Mail *mail, char **ret, bool *ret_cut)
+{
+    _cleanup_(buffer_done) Buffer out = { .max = MIME_TEXT_MAX };
+    Walk walk = {};
+    char *text;
+    int r;
+
+    r = walk_mail(&walk, mail, &out);
     if (r < 0)
         return r;
-
-    text = out.failed ? NULL : text_clean_dup(out.data ? out.data : "", out.size);
+    text = text_clean_dup(out.data ? out.data : "", out.size);
     if (!text)
         return -ENOMEM;
     *ret = text;
     *ret_cut = walk.cut || out.full;
     return 0;
+}
+
+int mime_tree(const Mail *mail, char **ret)
+{
+    _cleanup_(buffer_done) Buffer out = { .max = MIME_TEXT_MAX };
+    _cleanup_(mime_tree_done) MimeTree tree = {};
+    Walk walk = { .tree = &tree };
+    int r;
+
+    r = walk_mail(&walk, mail, &out);
+    if (r < 0)
+        return r;
+    return mime_tree_write(&tree, ret);
 }

@@ -23,3 +23,9 @@ void mime_init(void);
  * What is broken is read as far as it goes: it never fails because of what the mail holds, only
  * -ENOMEM. *ret_cut tells that there was more than the bounds allow. Thread-safe. */
 int mime_text(const Mail *mail, char **ret, bool *ret_cut);
+
+/* What mime_text() does with each part, in one line each, indented by depth: "text/html, charset
+ * utf-8, base64, 12 KB: skipped, another alternative is shown". Clean text of at most
+ * MIME_TREE_NODES_MAX lines, without a line end behind the last, that the caller frees. -ENOMEM.
+ * Thread-safe. */
+int mime_tree(const Mail *mail, char **ret);

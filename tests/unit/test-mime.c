@@ -4,6 +4,7 @@
 
 #include "common/text.h"
 #include "milterd/mime-part.h"
+#include "milterd/mime-tree.h"
 #include "milterd/mime.h"
 
 static bool cut;
@@ -92,7 +93,7 @@ static void mime_alternative_is_the_plain_text_unless_empty(void **state)
                  "html");
     assert_reads(ALTERNATIVE PART "text/calendar\n\nBEGIN\n" PART "text/html\n\n<p>html\n--b--",
                  "html");
-    assert_reads(ALTERNATIVE PART "image/png\n\nx\n--b--", "[attachment: image/png, 1 bytes]");
+    assert_reads(ALTERNATIVE PART "image/png\n\nx\n--b--", "[attachment: image/png, 1 byte]");
 }
 
 static void mime_mixed_names_attachments(void **state)
@@ -104,7 +105,7 @@ static void mime_mixed_names_attachments(void **state)
                             " filename*=utf-8''b%C3%BCch.pdf\n\nx\n" PART
                             "text/html\n\n<b>more</b>\n--b--\nepilogue",
                  "text\n\n[attachment: grün.png (image/png, 6 bytes)]\n"
-                 "[attachment: büch.pdf (application/pdf, 1 bytes)]\n\nmore");
+                 "[attachment: büch.pdf (application/pdf, 1 byte)]\n\nmore");
 }
 
 static void mime_text_in_an_attachment_alone_is_shown(void **state)
@@ -124,7 +125,7 @@ static void mime_signed_and_related_are_their_first_part(void **state)
                  "text");
     assert_reads("Content-Type: multipart/related; boundary=b\n\n" PART "image/png\n\nx\n" PART
                  "text/html\n\n<p>text\n--b--",
-                 "[attachment: image/png, 1 bytes]\n\ntext");
+                 "[attachment: image/png, 1 byte]\n\ntext");
 }
 
 static void mime_message_in_a_mail_shows_who_and_what(void **state)
@@ -231,6 +232,54 @@ static void mime_dates_are_read(void **state)
     assert_false(mime_date_read("Sat, 99 Foo 99999999999999999999 99:99:99", &usec));
 }
 
+static void assert_tree(const char *text, const char *expected)
+{
+    _cleanup_mail_ Mail mail = mail_of_text(text);
+    _cleanup_free_ char *tree = NULL;
+
+    assert_int_equal(mime_tree(&mail, &tree), 0);
+    assert_string_equal(tree, expected);
+    assert_true(text_is_clean(tree, strlen(tree)));
+}
+
+static void mime_tree_tells_what_became_of_each_part(void **state)
+{
+    assert_tree("Subject: x\n\ntext", "text/plain, 6 bytes: shown");
+    assert_tree("", "text/plain, 0 bytes: empty");
+    assert_tree(MIXED PART "multipart/alternative; boundary=c\n\n"
+                           "--c\nContent-Type: text/html; charset=utf-8\n\n<p>html\n"
+                           "--c\nContent-Type: text/plain\n\nplain\n"
+                           "--c\nContent-Type: text/calendar\n\nBEGIN\n--c--\n" PART
+                           "image/png; name=\"a\x1b\x80.png\"\nContent-Transfer-Encoding: base64\n"
+                           "Content-Disposition: attachment\n\nAAAA\n--b--",
+                "multipart/mixed\n"
+                "  multipart/alternative\n"
+                "    text/html, charset utf-8, 7 bytes: skipped, another alternative is shown\n"
+                "    text/plain, 5 bytes: shown\n"
+                "    text/calendar, 5 bytes: skipped, another alternative is shown\n"
+                "  image/png, base64, attachment, \"a€.png\", 3 bytes: named");
+    assert_tree(MIXED PART "message/rfc822\n\nFrom: a@x\n\ninner\n" PART
+                           "text/plain\nContent-Disposition: attachment\n\nreport\n--b--",
+                "multipart/mixed\n"
+                "  message/rfc822\n"
+                "    text/plain, 5 bytes: shown\n"
+                "  text/plain, attachment, 6 bytes: named, not shown");
+}
+
+static void mime_tree_is_bounded(void **state)
+{
+    _cleanup_free_ char *mail = malloc(1 << 20), *tree = NULL;
+    char *at = stpcpy(mail, MIXED);
+    _cleanup_mail_ Mail large = {};
+
+    for (int i = 0; i < 10000; i++)
+        at = stpcpy(at, "--b\nContent-Type: message/rfc822\n\nContent-Type: message/rfc822\n\nx\n");
+    large = mail_of(mail, (size_t)(at - mail));
+    assert_int_equal(mime_tree(&large, &tree), 0);
+    assert_true(strlen(tree) < 100 * (MIME_TREE_NODES_MAX + 1));
+    assert_non_null(strstr(tree, "\n(more parts than are told)"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +296,8 @@ int main(void)
         cmocka_unit_test(mime_large_bodies_are_bounded),
         cmocka_unit_test(mime_controls_do_not_come_through),
         cmocka_unit_test(mime_dates_are_read),
+        cmocka_unit_test(mime_tree_tells_what_became_of_each_part),
+        cmocka_unit_test(mime_tree_is_bounded),
     };
 
     mime_init();
