@@ -2,57 +2,50 @@
 
 /*
  * The writer owes line ends and blanks rather than writing them: they are paid before the next
- * visible text, so that any number of nested blocks makes one break and nothing trails. A table
- * cell that stayed in one line forgives the break that its last block owed, and that makes rows
- * of simple tables lines.
+ * visible text, so that any number of nested blocks makes one break and nothing trails.
+ *
+ * A cell or a quote is a flow of its own at the end of `out`, and nothing is owed from without to
+ * within. When the table (or quote) ends, what it holds is taken off and set down anew as it is
+ * to be read, in the flow around it.
  */
 
 #include "milterd/html-writer.h"
 
+#include <limits.h>
 #include <stdio.h>
-#include <strings.h>
 
 #include "common/text.h"
+#include "milterd/html-link.h"
 
-#define HREF_MAX 500 /* bytes of an address that are shown */
-
-/* A block at the front of a cell breaks nothing: the row, or the cell before, has its say. */
-static bool at_front_of_cell(const HtmlWriter *writer)
-{
-    return writer->cell_depth > 0 && writer->cell_depth <= HTML_NEST_MAX &&
-           writer->out.size == writer->cell_begins[writer->cell_depth - 1];
-}
+#define ADDRESS_MAX 2000 /* bytes of an address that are shown */
 
 void html_writer_break(HtmlWriter *writer, unsigned lines)
 {
-    if (at_front_of_cell(writer))
-        return;
-    writer->owed_lines = MAX(writer->owed_lines, lines);
-    writer->owed_blank = false;
+    writer->flow.owed_lines = MAX(writer->flow.owed_lines, lines);
+    writer->flow.owed_blank = false;
 }
 
 static void pay(HtmlWriter *writer)
 {
     Buffer *out = &writer->out;
+    HtmlFlow *flow = &writer->flow;
 
-    if (out->size > 0 && writer->owed_lines > 0) {
-        buffer_add(out, "\n\n", writer->owed_lines);
-    } else if (out->size > 0 && out->data[out->size - 1] != '\n') {
-        if (writer->owed_cell)
-            buffer_add(out, "  ", 2);
-        else if (writer->owed_blank)
-            buffer_add(out, " ", 1);
+    if (out->size > flow->begin) {
+        if (flow->owed_lines > 0)
+            buffer_add(out, "\n\n", flow->owed_lines);
+        else if (out->data[out->size - 1] != '\n' && (flow->owed_gap || flow->owed_blank))
+            buffer_add(out, "  ", flow->owed_gap ? 2 : 1);
     }
-    writer->owed_lines = 0;
-    writer->owed_blank = false;
-    writer->owed_cell = false;
+    flow->owed_lines = 0;
+    flow->owed_blank = false;
+    flow->owed_gap = false;
 }
 
 /* The bytes of a character that takes no room: soft hyphen, zero-width blanks and the like. */
 static size_t invisible(const char *text, size_t size)
 {
-    static const char *const characters[] = { "\xc2\xad", "\xcd\x8f", "\xe2\x80\x8b",
-                                              "\xe2\x80\x8c", "\xef\xbb\xbf" };
+    static const char *const characters[] = { "\xc2\xad",     "\xcd\x8f",     "\xe2\x80\x8b",
+                                              "\xe2\x80\x8c", "\xe2\x81\xa0", "\xef\xbb\xbf" };
 
     for (size_t i = 0; i < ELEMENTSOF(characters); i++) {
         size_t length = strlen(characters[i]);
@@ -69,11 +62,14 @@ void html_writer_text(HtmlWriter *writer, const char *text, size_t size)
         size_t length;
 
         if (strchr(" \t\r\n\f", text[i])) {
-            writer->owed_blank = true;
+            writer->flow.owed_blank = true;
             i++;
         } else if (size - i >= 2 && memcmp(text + i, "\xc2\xa0", 2) == 0) {
-            writer->owed_blank = true;
+            writer->flow.owed_blank = true;
             i += 2;
+        } else if (size - i >= 3 && memcmp(text + i, "\xe2\x80\x87", 3) == 0) {
+            writer->flow.owed_blank = true;
+            i += 3;
         } else if ((length = invisible(text + i, size - i)) > 0) {
             i += length;
         } else {
@@ -100,7 +96,7 @@ void html_writer_lines(HtmlWriter *writer, const char *text, size_t size)
             buffer_add(&writer->out, text, length);
         }
         if (end) {
-            writer->owed_lines = MIN(writer->owed_lines + 1, 2U);
+            writer->flow.owed_lines = MIN(writer->flow.owed_lines + 1, 2U);
             length++;
         }
         text += length;
@@ -118,7 +114,7 @@ void html_writer_rule(HtmlWriter *writer)
 
 void html_writer_item(HtmlWriter *writer)
 {
-    unsigned depth = MIN(writer->list_depth, (unsigned)HTML_NEST_MAX);
+    unsigned depth = MIN(writer->flow.list_depth, (unsigned)HTML_NEST_MAX);
     char mark[16];
 
     html_writer_break(writer, 1);
@@ -136,47 +132,208 @@ void html_writer_item(HtmlWriter *writer)
 void html_writer_list_start(HtmlWriter *writer, bool numbered)
 {
     html_writer_break(writer, 1);
-    if (writer->list_depth < HTML_NEST_MAX) {
-        writer->numbered[writer->list_depth] = numbered;
-        writer->items[writer->list_depth] = 0;
+    if (writer->flow.list_depth < HTML_NEST_MAX) {
+        writer->numbered[writer->flow.list_depth] = numbered;
+        writer->items[writer->flow.list_depth] = 0;
     }
-    writer->list_depth++;
+    writer->flow.list_depth++;
 }
 
 void html_writer_list_end(HtmlWriter *writer)
 {
-    html_writer_break(writer, writer->list_depth > 1 ? 1 : 2);
-    writer->list_depth -= writer->list_depth > 0;
+    html_writer_break(writer, writer->flow.list_depth > 1 ? 1 : 2);
+    writer->flow.list_depth -= writer->flow.list_depth > 0;
 }
 
-void html_writer_cell_start(HtmlWriter *writer)
+/* What a flow holds, taken off; the flow around it goes on. The caller frees it. */
+static char *take_off(HtmlWriter *writer, const HtmlFlow *outer)
 {
-    if (writer->cell_depth < HTML_NEST_MAX)
-        writer->cell_begins[writer->cell_depth] = writer->out.size;
-    writer->cell_depth++;
+    size_t begin = MIN(writer->flow.begin, writer->out.size);
+    char *text =
+        strndup(writer->out.data ? writer->out.data + begin : "", writer->out.size - begin);
+
+    buffer_cut(&writer->out, begin);
+    writer->flow = *outer;
+    if (!text)
+        writer->out.failed = true;
+    return text;
+}
+
+static void begin_flow(HtmlWriter *writer)
+{
+    writer->flow = (HtmlFlow){ .begin = writer->out.size };
+}
+
+void html_writer_quote_start(HtmlWriter *writer)
+{
+    html_writer_break(writer, 2);
+    if (writer->quote_depth < HTML_NEST_MAX) {
+        writer->quotes[writer->quote_depth] = writer->flow;
+        begin_flow(writer);
+    }
+    writer->quote_depth++;
+}
+
+void html_writer_quote_end(HtmlWriter *writer)
+{
+    _cleanup_free_ char *text = NULL;
+
+    if (writer->quote_depth == 0)
+        return;
+    writer->quote_depth--;
+    if (writer->quote_depth < HTML_NEST_MAX) {
+        text = take_off(writer, &writer->quotes[writer->quote_depth]);
+        if (text && *text)
+            pay(writer);
+        for (char *line = text, *next; line && *line; line = next) {
+            next = line + strcspn(line, "\n");
+            next += *next == '\n';
+            buffer_add_string(&writer->out, *line == '\n' ? ">" : "> ");
+            buffer_add(&writer->out, line, (size_t)(next - line));
+        }
+    }
+    html_writer_break(writer, 2);
+}
+
+/* Tables */
+
+/* The table that rows and cells belong to; NULL where none is open or they are too many, or a
+ * quote is open within it: broken markup, whose flow must not end before the quote does. */
+static HtmlOpenTable *open_table(HtmlWriter *writer)
+{
+    HtmlOpenTable *open;
+
+    if (writer->table_depth == 0 || writer->table_depth > HTML_NEST_MAX)
+        return NULL;
+    open = &writer->tables[writer->table_depth - 1];
+    return open->quote_depth == writer->quote_depth ? open : NULL;
+}
+
+static void add_cell(HtmlWriter *writer, HtmlOpenTable *open, const HtmlCell *cell)
+{
+    if (writer->n_cells >= writer->allocated_cells) {
+        size_t allocated = (writer->allocated_cells + 32) * 2;
+        HtmlCell *cells = reallocarray(writer->cells, allocated, sizeof(HtmlCell));
+
+        if (!cells) {
+            writer->out.failed = true;
+            return;
+        }
+        writer->cells = cells;
+        writer->allocated_cells = allocated;
+    }
+    writer->cells[writer->n_cells] = *cell;
+    writer->cells[writer->n_cells++].end = MAX(writer->out.size, cell->begin);
+    /* A last one for all that comes after has its place yet. */
+    open->overflow = writer->n_cells >= HTML_CELLS_MAX;
+}
+
+/* Ends the open cell; text that stands beside all cells becomes a row of its own. */
+static void end_cell(HtmlWriter *writer, HtmlOpenTable *open)
+{
+    if (open->overflow)
+        return;
+    if (open->in_cell) {
+        add_cell(writer, open, &open->cell);
+    } else if (writer->out.size > writer->flow.begin) {
+        HtmlCell stray = { .begin = writer->flow.begin, .row = ++open->table.n_rows };
+
+        add_cell(writer, open, &stray);
+        open->table.n_rows++;
+    }
+    open->in_cell = false;
+    begin_flow(writer);
+}
+
+void html_writer_table_start(HtmlWriter *writer, HtmlTable table)
+{
+    html_writer_break(writer, 1);
+    if (writer->table_depth < HTML_NEST_MAX) {
+        writer->tables[writer->table_depth] = (HtmlOpenTable){
+            .table = table,
+            .outer = writer->flow,
+            .begin = writer->out.size,
+            .first_cell = writer->n_cells,
+            .quote_depth = writer->quote_depth,
+            .overflow = writer->n_cells >= HTML_CELLS_MAX,
+        };
+        begin_flow(writer);
+    }
+    writer->table_depth++;
+}
+
+void html_writer_row(HtmlWriter *writer)
+{
+    HtmlOpenTable *open = open_table(writer);
+
+    if (open && !open->overflow) {
+        end_cell(writer, open);
+        open->table.n_rows++;
+    } else {
+        html_writer_break(writer, 1);
+    }
+}
+
+void html_writer_cell_start(HtmlWriter *writer, HtmlCell cell)
+{
+    HtmlOpenTable *open = open_table(writer);
+
+    if (open)
+        end_cell(writer, open);
+    if (!open || open->overflow) {
+        writer->flow.owed_gap = true;
+        return;
+    }
+    open->in_cell = true;
+    open->cell = cell;
+    open->cell.begin = writer->out.size;
+    open->cell.row = open->table.n_rows;
 }
 
 void html_writer_cell_end(HtmlWriter *writer)
 {
-    size_t begin;
+    HtmlOpenTable *open = open_table(writer);
 
-    if (writer->cell_depth == 0)
-        return;
-    writer->cell_depth--;
-    if (writer->cell_depth >= HTML_NEST_MAX)
-        return;
-    begin = writer->cell_begins[writer->cell_depth];
-    if (writer->out.size == begin)
-        return; /* empty: what was owed before it is still owed */
-    /* The line ends at the very front were paid for what stood before the cell. */
-    while (begin < writer->out.size && writer->out.data[begin] == '\n')
-        begin++;
-    if (!memchr(writer->out.data + begin, '\n', writer->out.size - begin)) {
-        writer->owed_lines = 0;
-        writer->owed_cell = true;
-    }
-    writer->owed_blank = false;
+    if (open && open->in_cell)
+        end_cell(writer, open);
 }
+
+void html_writer_table_end(HtmlWriter *writer)
+{
+    HtmlOpenTable *open = open_table(writer);
+    Buffer lines = {};
+    bool paragraphs;
+
+    writer->table_depth -= writer->table_depth > 0;
+    if (!open) {
+        html_writer_break(writer, 1);
+        return;
+    }
+    if (open->overflow)
+        add_cell(writer, open, &(HtmlCell){ .begin = writer->flow.begin, .row = UINT_MAX });
+    else
+        end_cell(writer, open);
+
+    lines.max = writer->out.max - open->begin;
+    html_table_lay_out(&open->table, writer->cells + open->first_cell,
+                       writer->n_cells - open->first_cell, writer->out.data, &lines);
+    buffer_cut(&writer->out, open->begin);
+    writer->n_cells = open->first_cell;
+    writer->flow = open->outer;
+    /* One that holds paragraphs stands apart itself. */
+    paragraphs = lines.size > 0 && strstr(lines.data, "\n\n");
+    if (lines.size > 0) {
+        html_writer_break(writer, paragraphs ? 2 : 1);
+        pay(writer);
+        buffer_add(&writer->out, lines.data, lines.size);
+    }
+    writer->out.full = writer->out.full || lines.full;
+    writer->out.failed = writer->out.failed || lines.failed;
+    buffer_done(&lines);
+    html_writer_break(writer, paragraphs ? 2 : 1);
+}
+
+/* Links */
 
 void html_writer_link_start(HtmlWriter *writer, const char *href)
 {
@@ -187,33 +344,9 @@ void html_writer_link_start(HtmlWriter *writer, const char *href)
     writer->link_depth++;
 }
 
-/* Whether an address says the same as the text that links to it. */
-static bool says_the_same(const char *text, size_t size, const char *href)
-{
-    static const char *const schemes[] = { "mailto:", "tel:", "https://", "http://", "" };
-    size_t length = strlen(href);
-
-    while (size > 0 && strchr(" \n/", text[size - 1]))
-        size--;
-    while (size > 0 && strchr(" \n", *text)) {
-        text++;
-        size--;
-    }
-    while (length > 0 && href[length - 1] == '/')
-        length--;
-    for (size_t i = 0; i < ELEMENTSOF(schemes); i++) {
-        size_t skip = strlen(schemes[i]);
-
-        if (strncasecmp(href, schemes[i], skip) == 0 && length - MIN(skip, length) == size &&
-            strncasecmp(href + skip, text, size) == 0)
-            return true;
-    }
-    return false;
-}
-
 void html_writer_link_end(HtmlWriter *writer)
 {
-    _cleanup_free_ char *href = NULL;
+    _cleanup_free_ char *href = NULL, *address = NULL;
     size_t begin, cut;
 
     if (writer->link_depth == 0)
@@ -223,20 +356,42 @@ void html_writer_link_end(HtmlWriter *writer)
         return;
     href = steal_ptr(writer->hrefs[writer->link_depth]);
     begin = writer->link_begins[writer->link_depth];
-    if (!href || !*href || *href == '#' || strncasecmp(href, "javascript:", 11) == 0 ||
-        writer->out.size == begin ||
-        says_the_same(writer->out.data + begin, writer->out.size - begin, href))
+    /* Where cells ended meanwhile, nothing may be left of what the link was around. */
+    if (!href || begin >= writer->out.size)
         return;
-    cut = text_cut(href, strlen(href), HREF_MAX);
+    if (html_link_address(href, writer->out.data + begin, writer->out.size - begin, &address) < 0) {
+        writer->out.failed = true;
+        return;
+    }
+    /* A picture and the words below it lead to the same place. */
+    if (!address || (writer->last_address && streq(address, writer->last_address)))
+        return;
+    cut = text_cut(address, strlen(address), ADDRESS_MAX);
     buffer_add_string(&writer->out, " <");
-    buffer_add(&writer->out, href, cut);
-    buffer_add_string(&writer->out, href[cut] ? "…>" : ">");
+    buffer_add(&writer->out, address, cut);
+    buffer_add_string(&writer->out, address[cut] ? "…>" : ">");
+    free(writer->last_address);
+    writer->last_address = steal_ptr(address);
+}
+
+void html_writer_end(HtmlWriter *writer)
+{
+    while (writer->table_depth > 0 || writer->quote_depth > 0) {
+        unsigned depth = MIN(writer->table_depth, (unsigned)HTML_NEST_MAX);
+
+        if (depth > 0 && writer->tables[depth - 1].quote_depth >= writer->quote_depth)
+            html_writer_table_end(writer);
+        else
+            html_writer_quote_end(writer);
+    }
 }
 
 void html_writer_done(HtmlWriter *writer)
 {
     for (size_t i = 0; i < HTML_NEST_MAX; i++)
         free(writer->hrefs[i]);
+    free(writer->last_address);
+    free(writer->cells);
     buffer_done(&writer->out);
     *writer = (HtmlWriter){};
 }

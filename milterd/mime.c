@@ -106,12 +106,7 @@ static int show_html(Walk *walk, const char *charset, const char *bytes, size_t 
     r = charset_decode(charset, bytes, size, &html, &size);
     if (r < 0)
         return r;
-    if (size > walk->html_left) {
-        size = walk->html_left;
-        walk->cut = true;
-    }
-    walk->html_left -= size;
-    r = html_to_text(html, size, &text, &cut);
+    r = html_to_text(html, size, &walk->html_left, &text, &cut);
     if (r < 0)
         return r;
     walk->cut = walk->cut || cut;

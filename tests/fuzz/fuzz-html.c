@@ -11,6 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     _cleanup_free_ char *text = NULL;
     char charset[HTML_CHARSET_MAX + 1];
+    size_t left = HTML_SIZE_MAX;
     static bool ready;
     bool cut;
 
@@ -19,7 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ready = true;
 
     html_charset((const char *)data, size, charset);
-    REQUIRE(html_to_text((const char *)data, size, &text, &cut) == 0);
+    REQUIRE(html_to_text((const char *)data, size, &left, &text, &cut) == 0);
+    REQUIRE(left <= HTML_SIZE_MAX);
     REQUIRE(text_is_clean(text, strlen(text)));
     REQUIRE(strlen(text) <= 2 * HTML_SIZE_MAX + 16);
     return 0;

@@ -40,7 +40,7 @@ static void mime_mails_of_real_life_are_read(void **state)
                       "pg_dump: Fehler: Verbindung für Datenbank »kunden« nicht möglich\n"
                       "run-parts: /etc/cron.daily/backup exited with return code 1");
     assert_file_reads("grafana-html.eml",
-                      "[FIRING:1] DiskAlmostFull\n\nLabel  Value\ninstance  db1:9100\n"
+                      "[FIRING:1] DiskAlmostFull\n\nLabel       Value\ninstance    db1:9100\n"
                       "mountpoint  /var\n\nOnly 3 % are left – grows by 1 GB/h.\n\n"
                       "Open the dashboard <https://grafana.example.org/d/disk?var-host=db1>");
     assert_file_reads("gb2312.eml", "主机: db1\n状态: 严重 (磁盘空间不足 囧)");
