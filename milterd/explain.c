@@ -307,7 +307,7 @@ static int print_alert(const ExplainSettings *settings, FILE *stream, Mail *mail
     if (r >= 0)
         r = record_write(record, &json, &size);
     if (r >= 0)
-        r = compose_message(record, now, MESSAGE_MAX_BYTES, &message);
+        r = compose_message(record, COMPOSE_STYLED, now, MESSAGE_MAX_BYTES, &message);
     if (r < 0)
         return r;
     fprintf(stream, "alert of rule %s\nrecord:\n  %s\nmessage in the room:\n", rule->name, json);

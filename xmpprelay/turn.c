@@ -220,7 +220,8 @@ static int compose_post(Relay *relay, const DispatchEntry *entry, Post *post)
     if (record->time_usec == 0)
         record->time_usec = entry->accepted_usec;
     post->delay_usec = compose_old_time(record, now);
-    return compose_message(record, now, relay->settings->delivery.max_size_bytes, &post->body);
+    return compose_message(record, COMPOSE_STYLED, now, relay->settings->delivery.max_size_bytes,
+                           &post->body);
 }
 
 static int prepare_post(size_t destination, const DispatchEntry *entry, void *userdata)

@@ -11,14 +11,38 @@
 #include "common/record.h"
 #include "common/text.h"
 
+/* A block that was begun is ended, by the last line, and by no other. */
+static void check_fences(const char *message)
+{
+    const char *end = message + strlen(message);
+    unsigned n = 0;
+
+    for (const char *line = message; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, "```", 3) != 0)
+            continue;
+        n++;
+        REQUIRE(n == 1 ? line[3] == '\n' : n == 2 && line + 3 == end);
+    }
+    REQUIRE(n != 1);
+}
+
 static void compose(const Record *record)
 {
-    _cleanup_free_ char *message = NULL;
+    static const size_t sizes[] = { 256, 1000, 8192 };
 
-    REQUIRE(compose_message(record, 1700000000 * USEC_PER_SEC, 256, &message) == 0);
-    REQUIRE(message[0] != '\0');
-    REQUIRE(text_is_clean(message, strlen(message)));
-    REQUIRE(text_xml_size(message, strlen(message)) <= 256);
+    for (size_t i = 0; i < ELEMENTSOF(sizes); i++)
+        for (int style = COMPOSE_STYLED; style <= COMPOSE_PLAIN; style++) {
+            _cleanup_free_ char *message = NULL;
+
+            REQUIRE(compose_message(record, (ComposeStyle)style, 1700000000 * USEC_PER_SEC,
+                                    sizes[i], &message) == 0);
+            REQUIRE(message[0] != '\0');
+            REQUIRE(text_is_clean(message, strlen(message)));
+            REQUIRE(text_xml_size(message, strlen(message)) <= sizes[i]);
+            if (style == COMPOSE_STYLED)
+                check_fences(message);
+        }
 }
 
 static void write_and_read_again(const Record *record)

@@ -133,7 +133,7 @@ static void explain_shows_the_message_and_the_verdict(void **state)
     assert_non_null(strstr(output, "rule nms: matches, and decides\n"));
     assert_non_null(strstr(output, "  Subject: web1 ist nicht verf\xC3\xBCgbar\n"));
     assert_non_null(strstr(output, "  | Packet loss = 100%\n"));
-    assert_non_null(strstr(output, "message in the room:\n  | web1 ist nicht"));
+    assert_non_null(strstr(output, "message in the room:\n  | *web1 ist nicht"));
     assert_non_null(strstr(output, "\"to\":[\"ops\"]"));
     assert_non_null(strstr(output, "verdict: continue\n"));
 }
