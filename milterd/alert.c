@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "common/cut.h"
 #include "common/text.h"
 #include "milterd/header.h"
 #include "milterd/mime-part.h"
@@ -19,7 +20,6 @@
 #define TITLE_MAX_BYTES 512
 #define FIELD_MAX_BYTES 256
 #define ESCAPED_MAX_BYTES 54000 /* of the text in JSON; leaves room for all the rest of a frame */
-#define NOTE_MAX_BYTES 64       /* "[… 214 more lines]" and what goes with it */
 #define ID_DIGITS 32
 
 /* The text of the first such header; "" where there is none, NULL for want of memory. */
@@ -183,44 +183,14 @@ static size_t fitting_size(const char *text, size_t size, size_t max)
     return n < size ? text_cut(text, size, n) : size;
 }
 
-/* Shortens clean text to the rule's bounds, at the end of a line unless that would cost half of
- * what may stay, and says how much is missing. `more` tells that the text itself is not all. */
+/* Shortens clean text to the rule's bounds. `more` tells that the text itself is not all. */
 static int limit_text(const char *text, const Rule *rule, bool more, char **ret)
 {
-    size_t size = strlen(text), keep = lines_size(text, size, (size_t)rule->max_lines), shown,
-           missing = 0;
-    const char *sign = "";
-    char note[NOTE_MAX_BYTES] = "";
+    size_t size = strlen(text), keep = lines_size(text, size, (size_t)rule->max_lines);
 
     if (keep == size && !more && fitting_size(text, size, rule->max_bytes) == size)
         return record_set(ret, text);
-
-    shown = fitting_size(text, keep, rule->max_bytes - NOTE_MAX_BYTES);
-    if (shown < keep) {
-        size_t at_line = shown;
-
-        while (at_line > 0 && text[at_line] != '\n')
-            at_line--;
-        if (at_line > shown / 2)
-            shown = at_line;
-        else
-            sign = " …";
-    }
-    while (shown > 0 && strchr(" \t\n", text[shown - 1]))
-        shown--;
-
-    for (size_t i = shown; i < size; i++)
-        missing += text[i] == '\n';
-    if (missing > 0)
-        snprintf(note, sizeof(note), "\n[… %s%zu more line%s]", more ? "more than " : "", missing,
-                 missing == 1 ? "" : "s");
-    else if (more)
-        snprintf(note, sizeof(note), "\n[… and more]");
-    if (asprintf(ret, "%.*s%s%s", (int)shown, text, sign, note) < 0) {
-        *ret = NULL;
-        return -ENOMEM;
-    }
-    return 0;
+    return cut_text(text, fitting_size(text, keep, rule->max_bytes - CUT_NOTE_MAX), more, ret);
 }
 
 static int set_text(Record *record, Mail *mail, const Rule *rule)

@@ -39,7 +39,7 @@ void alert_notes_done(AlertNotes *notes);
  *           are both missing, the time of arrival is in it as well: such a sender may say the
  *           same twice and mean it, and losing an alert is worse than telling it twice.
  *   title   the Subject; where it is missing "Mail from …"
- *   text    at most the rule's max_lines and max_bytes, then "[… 214 more lines]"; a signature is
+ *   text    at most the rule's max_lines and max_bytes, then "… 214 more lines"; a signature is
  *           part of it, since what stands behind "-- " may be the fact that matters. Never empty.
  *   time    the Date unless it lies ahead or more than ALERT_DATE_MAX_USEC back, else now
  *   to      the rule's; source: milterd
