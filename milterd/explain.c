@@ -356,6 +356,7 @@ static int explain_file(const ExplainSettings *settings, const ExplainFacts *fac
     size_t size = 0;
     int r;
 
+    mail.local = !facts->client;
     r = read_file(path, &text, &size);
     if (r >= 0)
         r = mail_set_client(&mail, facts->client, facts->client_name);

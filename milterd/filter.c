@@ -15,18 +15,16 @@
 
 #include "milterd/filter.h"
 
-#include <arpa/inet.h>
 #include <libmilter/mfapi.h>
 #include <limits.h>
-#include <netinet/in.h>
 #include <stdio.h>
-#include <sys/un.h>
 #include <syslog.h>
 
 #include "common/log.h"
 
 #include "milterd/handover.h"
 #include "milterd/macro.h"
+#include "milterd/origin.h"
 
 /* libmilter's own sweep for silent connections walks off its list when it closes the last one;
  * silence is the worker's business (connections.h), so let it never find any. In seconds, and
@@ -41,6 +39,7 @@ typedef struct Session {
     bool out;      /* no rule can match this message */
     bool shortage; /* memory gave out: nothing is known for sure about this message */
     bool can_skip; /* the MTA knows SMFIS_SKIP */
+    bool can_ask;  /* the MTA tells the macros that it is asked for */
 } Session;
 
 /* libmilter has no place for what belongs to all connections; set once, before any thread. */
@@ -217,7 +216,8 @@ static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned l
         return SMFIS_REJECT; /* of the negotiation: the MTA does what it does without us */
 
     session->can_skip = (steps & SMFIP_SKIP) != 0;
-    if (actions & SMFIF_SETSYMLIST)
+    session->can_ask = (actions & SMFIF_SETSYMLIST) != 0;
+    if (session->can_ask)
         ask_for_macros(context);
 
     *ret_actions = 0;
@@ -229,28 +229,10 @@ static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned l
     return SMFIS_CONTINUE;
 }
 
-static int set_client(Mail *mail, const char *name, const struct sockaddr *address)
-{
-    char text[INET6_ADDRSTRLEN] = "";
-
-    if (address && address->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)address;
-
-        inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-    } else if (address && address->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const void *)address;
-
-        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
-            inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], text, sizeof(text));
-        else
-            inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
-    }
-    return mail_set_client(mail, text[0] != '\0' ? text : NULL, name);
-}
-
 static sfsistat on_connect(SMFICTX *context, char *name, struct sockaddr *address)
 {
     Session *session = smfi_getpriv(context);
+    bool asked;
 
     if (!session)
         session = session_new(context);
@@ -259,8 +241,10 @@ static sfsistat on_connect(SMFICTX *context, char *name, struct sockaddr *addres
 
     mail_done(&session->mail);
     message_begin(session);
-    if (set_client(&session->mail, name, address) < 0 ||
-        note_macros(session, context, MAIL_STAGE_CONNECT) < 0) {
+    /* The macros first: one of them tells whether there is a client. */
+    asked = session->can_ask && macro_needs_have(&macros, MACRO_RESOLVED);
+    if (note_macros(session, context, MAIL_STAGE_CONNECT) < 0 ||
+        origin_set(&session->mail, name, address, asked) < 0) {
         session_drop(session, context);
         return answer(SMFIP_NR_CONN, SMFIS_TEMPFAIL);
     }

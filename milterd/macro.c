@@ -19,7 +19,7 @@ static const char *const of_connection[] = {
     "{client_name}",
     "{client_port}",
     "{client_ptr}",
-    "{client_resolve}",
+    MACRO_RESOLVED,
     "{daemon_addr}",
     "{daemon_name}",
     "{daemon_port}",
@@ -32,6 +32,12 @@ static const char *const of_mail[] = {
     MACRO_AUTH,       "{auth_author}", "{auth_ssf}",    "{auth_type}",   "{cert_issuer}",
     "{cert_subject}", "{cipher}",      "{cipher_bits}", "{cn_issuer}",   "{cn_subject}",
     "{mail_addr}",    "{mail_host}",   "{mail_mailer}", "{tls_version}", "{verify}",
+};
+
+/* Read out of the envelope and the headers. */
+static const char *const claimed[] = {
+    "{mail_addr}", "{mail_host}", "{mail_mailer}", "{msg_id}",
+    "{rcpt_addr}", "{rcpt_host}", "{rcpt_mailer}",
 };
 
 int macro_name_read(const char *text, char ret[static MACRO_NAME_SIZE])
@@ -65,6 +71,11 @@ MailStage macro_stage(const char *name)
     if (is_one_of(name, of_mail, ELEMENTSOF(of_mail)))
         return MAIL_STAGE_MAIL;
     return MAIL_STAGE_MESSAGE;
+}
+
+bool macro_is_claimed(const char *name)
+{
+    return is_one_of(name, claimed, ELEMENTSOF(claimed));
 }
 
 static void add_to_list(char list[static MACRO_LIST_SIZE], const char *name)
@@ -105,4 +116,9 @@ void macro_needs_add(MacroNeeds *needs, const char *name)
         ask(needs->at_mail, "{mail_addr}", name);
     if (stage == MAIL_STAGE_MESSAGE && !streq(name, needs->at_message))
         add_to_list(needs->at_message, name);
+}
+
+bool macro_needs_have(const MacroNeeds *needs, const char *name)
+{
+    return is_one_of(name, needs->names, needs->n);
 }

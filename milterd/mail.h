@@ -41,6 +41,7 @@ typedef struct MailMacro {
 
 typedef struct Mail {
     /* for the whole connection */
+    bool local;        /* submitted on the MTA's host by sendmail(1); no SMTP client can do so */
     char *client;      /* numeric address; NULL: local submission or a UNIX socket */
     char *client_name; /* or NULL */
     char *helo;        /* or NULL */

@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "milterd/header.h"
+#include "milterd/macro.h"
 
 #define VALUES_MAX 256   /* of one header name that are compared */
 #define ADDRESSES_MAX 64 /* of all From headers */
@@ -50,6 +51,30 @@ const char *match_next_macro(const Match *match, size_t *index)
         at += condition->n_alternatives;
     }
     return NULL;
+}
+
+/* Each alternative must: any of them will do for the mail. */
+static bool demands_origin(const Condition *condition)
+{
+    if (condition->field != MATCH_CLIENT && condition->field != MATCH_CLIENT_NAME &&
+        condition->field != MATCH_AUTH && condition->field != MATCH_MACRO)
+        return false;
+    for (size_t i = 0; i < condition->n_alternatives; i++) {
+        const Alternative *alternative = &condition->alternatives[i];
+
+        if (pattern_is_negative(alternative->pattern) ||
+            (condition->field == MATCH_MACRO && macro_is_claimed(alternative->name)))
+            return false;
+    }
+    return true;
+}
+
+bool match_demands_origin(const Match *match)
+{
+    for (size_t i = 0; i < match->n_conditions; i++)
+        if (demands_origin(&match->conditions[i]))
+            return true;
+    return false;
 }
 
 bool match_decides_at(const Match *match, MailStage stage)

@@ -31,6 +31,10 @@ Match *match_free(Match *match);
  * with 0 and is advanced; NULL: no more of them. The same name may come twice. */
 const char *match_next_macro(const Match *match, size_t *index);
 
+/* Whether some condition demands what the MTA vouches for: an address or a name of the client, a
+ * login, a macro. All else is written by the sender. */
+bool match_demands_origin(const Match *match);
+
 /* Whether there is a condition that `stage` decides; the earliest and the latest stage of one. */
 bool match_decides_at(const Match *match, MailStage stage);
 MailStage match_first_stage(const Match *match);

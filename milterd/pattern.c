@@ -339,6 +339,15 @@ bool pattern_match(const Pattern *pattern, const char *const *values, size_t n_v
     return false;
 }
 
+bool pattern_is_negative(const Pattern *pattern)
+{
+    if (pattern->kind == PATTERN_ANY)
+        for (size_t i = 0; i < pattern->n_inner; i++)
+            if (pattern_is_negative(pattern->inner[i]))
+                return true;
+    return pattern->kind == PATTERN_NOT;
+}
+
 static void describe(const Pattern *pattern, FILE *stream)
 {
     static const char *const signs[] = {

@@ -53,6 +53,9 @@ DEFINE_CLEANUP(Pattern *, pattern_free)
 bool pattern_match(const Pattern *pattern, const char *const *values, size_t n_values,
                    bool *ret_gave_up);
 
+/* Whether it matches things for what they are not, as `not` does. */
+bool pattern_is_negative(const Pattern *pattern);
+
 /* As a person would say it: `"a@x"`, `glob "Cron <*"`, `not one of "a", "b"`. NULL for want of
  * memory; the caller frees it. */
 char *pattern_describe(const Pattern *pattern);

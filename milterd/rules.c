@@ -16,6 +16,7 @@
 #include <stdio.h>
 
 #include "milterd/match.h"
+#include "milterd/trust.h"
 
 #define NAME_MAX_BYTES 64
 
@@ -73,6 +74,7 @@ static int check_to(ConfigFile *file, const ConfigNode *node, void *target)
 const ConfigKey rule_keys[] = {
     { "name", CONFIG_STRING, offsetof(Rule, name), .required = true, .parse = check_name },
     { "match", CONFIG_CUSTOM, offsetof(Rule, match), .required = true, .parse = match_parse },
+    { "trust", CONFIG_CUSTOM, offsetof(Rule, trust), .parse = trust_parse },
     { "to", CONFIG_STRINGS, offsetof(Rule, to), .min = 1, .max = RULE_DESTINATIONS_MAX,
       .parse = check_to },
     { "verdict", CONFIG_CHOICE, offsetof(Rule, verdict), .fallback = "\"continue\"",
@@ -91,6 +93,7 @@ void rule_free(void *item)
     if (!rule)
         return;
     match_free(rule->match);
+    trust_free(rule->trust);
     config_target_done(rule_keys, rule);
     free(rule);
 }
@@ -100,27 +103,62 @@ static const Rule *rule_at(const RuleSet *rules, size_t index)
     return rules->items[index];
 }
 
-/* Counts those that have no room as well, unless they are in `names` already. */
+/* Its conditions are those of `match`, and `trust`. While the configuration is being checked, a
+ * rule may be without a match. */
+
+static MailStage first_stage(const Rule *rule)
+{
+    MailStage first = match_first_stage(rule->match);
+
+    return rule->trust ? MIN(first, trust_stage(rule->trust)) : first;
+}
+
+static MailStage last_stage(const Rule *rule)
+{
+    MailStage last = match_last_stage(rule->match);
+
+    return rule->trust ? MAX(last, trust_stage(rule->trust)) : last;
+}
+
+static bool decides_at(const Rule *rule, MailStage stage)
+{
+    return match_decides_at(rule->match, stage) ||
+           (rule->trust && trust_stage(rule->trust) == stage);
+}
+
+/* As match_look(). */
+static int look(const Rule *rule, MatchInput *input, MailStage first, MailStage last)
+{
+    if (rule->trust && trust_stage(rule->trust) >= first && trust_stage(rule->trust) <= last &&
+        !trust_holds(rule->trust, input->mail))
+        return MATCH_FAILS;
+    return match_look(rule->match, input, first, last, rule->name);
+}
+
+/* Adds to the *n names that there are; counts those that have no room as well. */
+static void collect_macro(const char *name, const char *names[static MAIL_MACROS_MAX], size_t *n)
+{
+    for (size_t i = 0; i < MIN(*n, (size_t)MAIL_MACROS_MAX); i++)
+        if (streq(names[i], name))
+            return;
+    if (*n < MAIL_MACROS_MAX)
+        names[*n] = name;
+    (*n)++;
+}
+
 static size_t collect_macros(const RuleSet *rules, const char *names[static MAIL_MACROS_MAX])
 {
     size_t n = 0;
 
     for (size_t i = 0; i < rules->n; i++) {
-        const Match *match = rule_at(rules, i)->match;
-        size_t index = 0;
+        const Rule *rule = rule_at(rules, i);
+        size_t of_match = 0, of_trust = 0;
         const char *name;
 
-        while (match && (name = match_next_macro(match, &index))) {
-            bool known = false;
-
-            for (size_t j = 0; j < MIN(n, (size_t)MAIL_MACROS_MAX) && !known; j++)
-                known = streq(names[j], name);
-            if (known)
-                continue;
-            if (n < MAIL_MACROS_MAX)
-                names[n] = name;
-            n++;
-        }
+        while (rule->match && (name = match_next_macro(rule->match, &of_match)))
+            collect_macro(name, names, &n);
+        while (rule->trust && (name = trust_next_macro(rule->trust, &of_trust)))
+            collect_macro(name, names, &n);
     }
     return n;
 }
@@ -132,6 +170,25 @@ static size_t count_next(const RuleSet *rules)
     for (size_t i = 0; i < rules->n; i++)
         n += rule_at(rules, i)->next;
     return n;
+}
+
+/* What throws mail away, whoever it is from, can be turned against the mail of others, and can be
+ * made to post what it likes without a trace. */
+static void warn_of_forgery(ConfigFile *file, const ConfigNode *list, const RuleSet *rules)
+{
+    for (size_t i = 0; i < rules->n; i++) {
+        const Rule *rule = rule_at(rules, i);
+
+        if ((rule->verdict != VERDICT_DISCARD && rule->verdict != VERDICT_REJECT) || rule->trust ||
+            !rule->match || match_demands_origin(rule->match))
+            continue;
+        config_warning(file, config_node_get(config_node_at(list, i), "verdict"),
+                       "rules[%zu].verdict: \"%s\" holds for mail that anybody can make to look "
+                       "so; say where it must come from, by trust, such as trust = [ \"local\", "
+                       "\"auth\", \"192.0.2.0/28\" ], or by client, client_name, auth or macro in "
+                       "match",
+                       i, verdict_names[rule->verdict]);
+    }
 }
 
 int rules_check(ConfigFile *file, const ConfigNode *node, void *target)
@@ -148,6 +205,7 @@ int rules_check(ConfigFile *file, const ConfigNode *node, void *target)
     if (collect_macros(rules, macros) > MAIL_MACROS_MAX)
         config_error(file, node, "rules: they look at more than the %d macros that are allowed",
                      MAIL_MACROS_MAX);
+    warn_of_forgery(file, node, rules);
     for (size_t i = 1; i < MIN(rules->n, (size_t)RULES_MAX); i++) {
         const char *name = rule_at(rules, i)->name;
 
@@ -181,14 +239,14 @@ MailStage rules_last_stage(const RuleSet *rules)
     MailStage last = MAIL_STAGE_CONNECT;
 
     for (size_t i = 0; i < rules->n; i++)
-        last = MAX(last, match_last_stage(rule_at(rules, i)->match));
+        last = MAX(last, last_stage(rule_at(rules, i)));
     return last;
 }
 
 bool rules_look_at(const RuleSet *rules, MailStage stage)
 {
     for (size_t i = 0; i < rules->n; i++)
-        if (match_decides_at(rule_at(rules, i)->match, stage))
+        if (decides_at(rule_at(rules, i), stage))
             return true;
     return false;
 }
@@ -196,7 +254,7 @@ bool rules_look_at(const RuleSet *rules, MailStage stage)
 bool rules_decide_at(const RuleSet *rules, MailStage stage)
 {
     for (size_t i = 0; i < rules->n; i++)
-        if (match_first_stage(rule_at(rules, i)->match) > stage)
+        if (first_stage(rule_at(rules, i)) > stage)
             return false;
     return rules_look_at(rules, stage);
 }
@@ -229,7 +287,7 @@ int rules_look(RuleState *state, Mail *mail, MailStage stage)
         if (is_struck(state, i))
             continue;
         if (state->looked <= (unsigned)stage) {
-            r = match_look(rule->match, &input, state->looked, stage, rule->name);
+            r = look(rule, &input, state->looked, stage);
             if (r < 0)
                 return r;
             if (r == MATCH_FAILS) {
@@ -238,7 +296,7 @@ int rules_look(RuleState *state, Mail *mail, MailStage stage)
             }
         }
         left = true;
-        if (!rule->next && match_last_stage(rule->match) <= stage) {
+        if (!rule->next && last_stage(rule) <= stage) {
             for (size_t j = i + 1; j < MIN(state->rules->n, (size_t)RULES_MAX); j++)
                 strike(&next, j);
             break;
@@ -265,5 +323,24 @@ size_t rules_result(const RuleState *state, const Rule *matched[static RULES_MAT
 
 int rule_explain(const Rule *rule, Mail *mail, bool *ret_matches, char **ret_lines)
 {
-    return match_explain(rule->match, mail, ret_matches, ret_lines);
+    _cleanup_free_ char *trust = NULL, *lines = NULL;
+    bool matches;
+    int r;
+
+    r = match_explain(rule->match, mail, &matches, &lines);
+    if (r < 0)
+        return r;
+    if (rule->trust) {
+        char *all;
+
+        trust = trust_explain(rule->trust, mail);
+        if (!trust || asprintf(&all, "%s%s\n", lines, trust) < 0)
+            return -ENOMEM;
+        free(lines);
+        lines = all;
+        matches = matches && trust_holds(rule->trust, mail);
+    }
+    *ret_matches = matches;
+    *ret_lines = steal_ptr(lines);
+    return 0;
 }

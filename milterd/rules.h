@@ -25,10 +25,12 @@ typedef enum Verdict {
 extern const char *const verdict_names[]; /* NULL at the end */
 
 typedef struct Match Match; /* the compiled `match` of a rule (match.h) */
+typedef struct Trust Trust; /* and its `trust` (trust.h) */
 
 typedef struct Rule {
     char *name;
     Match *match;
+    Trust *trust;     /* NULL: any sender's mail will do */
     ConfigStrings to; /* empty: the relay's default destination */
     int verdict;      /* Verdict */
     bool next;        /* when it matches, the rules behind it are looked at too */

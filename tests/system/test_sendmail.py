@@ -58,6 +58,19 @@ def test_what_sendmail_tells_of_the_client_is_matched(bridge, sendmail):
     assert len(bridge.reader.messages()) == 1
 
 
+def test_only_what_is_submitted_without_smtp_is_local_to_sendmail(bridge, sendmail):
+    bridge.milterd.rules = """
+      { name = "it"; match: { subject: { glob = "*ALERT*"; }; }; to = [ "ops" ];
+        trust = [ "local" ]; verdict = "discard"; }"""
+    bridge.start()
+    assert sendmail.send(mails.plain("ALERT by SMTP"))[0] == 250
+    assert sendmail.submit(mails.plain("ALERT by sendmail -bs")) == 250
+
+    bridge.reader.wait_message("ALERT by sendmail -bs")
+    sendmail.wait_delivered(b"ALERT by SMTP")
+    assert len(bridge.reader.messages()) == 1
+
+
 @pytest.mark.parametrize("verdict, expected, delivered", [
     ("accept", 250, True), ("discard", 250, False), ("reject", 5, False), ("tempfail", 4, False),
     ("quarantine", 250, False)])

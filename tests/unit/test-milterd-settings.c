@@ -96,18 +96,20 @@ static void settings_all_keys_are_read(void **state)
     const Settings *settings;
     const Rule *rule;
 
-    assert_int_equal(load(fixture, "listen = [ \"unix:/run/x\", \"inet:25@127.0.0.1\" ];\n"
-                                   "listen_mode = \"0600\";\n"
-                                   "listen_group = \"postfix\";\n"
-                                   "workers = 256;\n"
-                                   "drain_timeout = \"0\";\n"
-                                   "idle_timeout = \"1d\";\n"
-                                   "max_message = \"64M\";\n"
-                                   "relay: { socket = \"/run/r\"; timeout = \"240s\";\n"
-                                   "         on_failure = \"accept\"; };\n"
-                                   "rules: ( { name = \"a\"; match: { subject = \"x\"; };\n"
-                                   "           to = [ \"ops\" ]; verdict = \"reject\"; } );\n"),
-                     0);
+    assert_int_equal(
+        load(fixture,
+             "listen = [ \"unix:/run/x\", \"inet:25@127.0.0.1\" ];\n"
+             "listen_mode = \"0600\";\n"
+             "listen_group = \"postfix\";\n"
+             "workers = 256;\n"
+             "drain_timeout = \"0\";\n"
+             "idle_timeout = \"1d\";\n"
+             "max_message = \"64M\";\n"
+             "relay: { socket = \"/run/r\"; timeout = \"240s\";\n"
+             "         on_failure = \"accept\"; };\n"
+             "rules: ( { name = \"a\"; match: { subject = \"x\"; };\n"
+             "           to = [ \"ops\" ]; trust = \"local\"; verdict = \"reject\"; } );\n"),
+        0);
     settings = fixture->settings;
     assert_int_equal(settings->listen.n, 2);
     assert_string_equal(settings->listen.items[1], "inet:25@127.0.0.1");

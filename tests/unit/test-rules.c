@@ -102,7 +102,7 @@ static void rules_defaults_are_as_documented(void **state)
 
     load(fixture,
          "rules = ( { name = \"a\"; match: { from = \"x\"; }; },\n"
-         "  { name = \"b\"; match: { from = \"x\"; }; to = \"ops\"; verdict = \"discard\";\n"
+         "  { name = \"b\"; match: { from = \"x\"; }; to = \"ops\"; verdict = \"quarantine\";\n"
          "    max_lines = 1000; max_bytes = \"48K\"; } );");
     rule = fixture->settings.rules.items[0];
     assert_int_equal(rule->to.n, 0);
@@ -112,7 +112,7 @@ static void rules_defaults_are_as_documented(void **state)
     assert_int_equal(rule->max_bytes, 4096);
     rule = fixture->settings.rules.items[1];
     assert_string_equal(rule->to.items[0], "ops");
-    assert_int_equal(rule->verdict, VERDICT_DISCARD);
+    assert_int_equal(rule->verdict, VERDICT_QUARANTINE);
     assert_int_equal(rule->max_bytes, 49152);
 }
 

@@ -102,6 +102,12 @@ Msink,\tP={home}/deliver, F=lsDFMn, S=0, R=0, T=DNS/RFC822/X-Unix, A=deliver $u
 echo sm.mail.test >/proc/sys/kernel/hostname || exit
 exec {files}/usr/libexec/sendmail/sendmail -bD -q1h -C{home}/sendmail.cf -X {home}/traffic
 """, mode=0o755)
+        submitter = place.file(f"{name}/submit", f"""\
+#!/bin/sh
+echo sm.mail.test >/proc/sys/kernel/hostname || exit
+exec {files}/usr/libexec/sendmail/sendmail -Am -bs -C{home}/sendmail.cf
+""", mode=0o755)
+        self.submit_command = ["unshare", "--uts", submitter]
         self.process = place.process(
             name, ["unshare", "--uts", starter], env=self.environment(files), cwd=home)
 
@@ -127,6 +133,27 @@ exec {files}/usr/libexec/sendmail/sendmail -bD -q1h -C{home}/sendmail.cf -X {hom
     def send(self, mail, sender="root@client.mail.test", to=("ops@mail.test",)):
         with self.session() as session:
             return session_send(session, mail, sender, to)
+
+    def submit(self, mail, sender="root@sm.mail.test", to="ops@mail.test"):
+        """By sendmail -bs, as mail programs on the same host do it."""
+        with subprocess.Popen(self.submit_command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              env=self.process.env, cwd=self.process.cwd) as program:
+            def answer():
+                while True:
+                    line = program.stdout.readline()
+                    if line[3:4] != b"-":
+                        return line
+            answer()
+            for line in ("EHLO localhost", f"MAIL FROM:<{sender}>", f"RCPT TO:<{to}>", "DATA"):
+                program.stdin.write(line.encode() + b"\r\n")
+                program.stdin.flush()
+                said = answer()
+                assert said[:1] in b"23", (line, said)
+            program.stdin.write(mail + b"\r\n.\r\n")
+            program.stdin.flush()
+            said = answer()
+            program.stdin.write(b"QUIT\r\n")
+        return int(said[:3])
 
     def wait_delivered(self, containing, timeout=60):
         wait_until(lambda: containing in self.inbox.read_bytes(),
