@@ -178,6 +178,11 @@ Json *json_array_new(void)
     return json_array();
 }
 
+Json *json_null_new(void)
+{
+    return json_null();
+}
+
 int json_set_string(Json *object, const char *key, const char *value)
 {
     if (!value)

@@ -55,6 +55,7 @@ bool json_as_bool(const Json *json, bool fallback);
 
 Json *json_object_new(void);
 Json *json_array_new(void);
+Json *json_null_new(void);
 
 /* Adds a member (replacing one of the same name) or an element. A NULL string adds nothing.
  * Return 0 or -ENOMEM; -EINVAL where a string is no UTF-8 or a number not finite. The _consume

@@ -2,160 +2,32 @@
 
 /*
  * A file becomes the same Mail that the milter callbacks would make of it, goes through the same
- * rules and the same decoder, and what comes of it is printed instead of sent.
+ * rules and the same decoder, and what comes of it is shown instead of sent. One mail is kept at
+ * a time, whatever their number.
  */
 
 #include "milterd/explain.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include "common/compose.h"
 #include "common/text.h"
+#include "milterd/explain-internal.h"
 #include "milterd/header.h"
+#include "milterd/mail-reader.h"
+#include "milterd/mime-part.h"
 
-#define FILE_MAX_BYTES (256U << 20)
 #define MESSAGE_MAX_BYTES 8192 /* the relay's default for delivery.max_size */
-
-/* Reading. */
-
-static int read_all(int fd, char **ret, size_t *ret_size)
-{
-    _cleanup_free_ char *text = NULL;
-    size_t size = 0, allocated = 0;
-
-    for (;;) {
-        ssize_t n;
-
-        if (size == allocated) {
-            char *larger;
-
-            if (allocated >= FILE_MAX_BYTES)
-                return -EFBIG;
-            allocated = allocated > 0 ? allocated * 2 : 65536;
-            larger = realloc(text, allocated);
-            if (!larger)
-                return -ENOMEM;
-            text = larger;
-        }
-        n = read(fd, text + size, allocated - size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            break;
-        size += (size_t)n;
-    }
-    *ret_size = size;
-    *ret = steal_ptr(text);
-    return 0;
-}
-
-static int read_file(const char *path, char **ret, size_t *ret_size)
-{
-    _cleanup_close_ int fd = -1;
-
-    if (streq(path, "-"))
-        return read_all(STDIN_FILENO, ret, ret_size);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    return read_all(fd, ret, ret_size);
-}
-
-/* The end of the line at `at`, its line end not counted; *ret_next is where the next begins. */
-static size_t line_end(const char *text, size_t size, size_t at, size_t *ret_next)
-{
-    const char *end = memchr(text + at, '\n', size - at);
-    size_t stop = end ? (size_t)(end - text) : size;
-
-    *ret_next = end ? stop + 1 : size;
-    return stop > at && text[stop - 1] == '\r' ? stop - 1 : stop;
-}
-
-static bool is_folded(const char *text, size_t size, size_t at)
-{
-    return at < size && (text[at] == ' ' || text[at] == '\t');
-}
-
-/* Length of a header's name at `at` (RFC 5322, 2.2), 0 where there is none. */
-static size_t header_name_length(const char *text, size_t stop, size_t at)
-{
-    size_t i = at;
-
-    while (i < stop && text[i] > ' ' && text[i] < 127 && text[i] != ':')
-        i++;
-    return i < stop && i > at && text[i] == ':' ? i - at : 0;
-}
-
-/* Adds the header whose first line is [at, stop), with its folded lines; *ret_next is behind
- * them. */
-static int read_header(Mail *mail, const char *text, size_t size, size_t at, size_t stop,
-                       size_t *ret_next)
-{
-    size_t name_length = header_name_length(text, stop, at), next = *ret_next, start, written;
-    _cleanup_free_ char *name = strndup(text + at, name_length), *value = NULL;
-    FILE *stream = open_memstream(&value, &written);
-
-    if (!stream)
-        return -ENOMEM;
-    start = at + name_length + 1;
-    if (start < stop && text[start] == ' ')
-        start++;
-    for (;;) {
-        /* As MTAs hand them over: strings, with a bare LF at each fold. */
-        fwrite(text + start, 1, strnlen(text + start, stop - start), stream);
-        if (!is_folded(text, size, next))
-            break;
-        fputc('\n', stream);
-        start = next;
-        stop = line_end(text, size, next, &next);
-    }
-    if (fclose(stream) != 0 || !name)
-        return -ENOMEM;
-    *ret_next = next;
-    return mail_add_header(mail, name, value);
-}
-
-static int read_body(Mail *mail, const char *text, size_t size, size_t at, uint64_t max_message)
-{
-    int r = 0;
-
-    while (r >= 0 && at < size) {
-        size_t next, stop = line_end(text, size, at, &next);
-
-        r = mail_add_body(mail, text + at, stop - at, max_message);
-        if (r >= 0)
-            r = mail_add_body(mail, "\r\n", 2, max_message);
-        at = next;
-    }
-    return r;
-}
 
 int explain_read_mail(Mail *mail, const char *text, size_t size, uint64_t max_message)
 {
-    size_t at = 0, next, stop;
+    _cleanup_(mail_reader_done) MailReader reader;
     int r;
 
-    if (size >= 5 && memcmp(text, "From ", 5) == 0)
-        line_end(text, size, 0, &at);
-    while (at < size) {
-        stop = line_end(text, size, at, &next);
-        if (stop == at) {
-            at = next;
-            break;
-        }
-        /* What is no header begins the body, as MTAs see it. */
-        if (header_name_length(text, stop, at) == 0)
-            break;
-        r = read_header(mail, text, size, at, stop, &next);
-        if (r < 0)
-            return r;
-        at = next;
-    }
-    return read_body(mail, text, size, at, max_message);
+    mail_reader_open_bytes(&reader, text, size);
+    r = mail_reader_next(&reader, mail, max_message);
+    return MIN(r, 0);
 }
+
+/* What the file does not tell, or only by headers that the last MTA has added. */
 
 static int set_macros(Mail *mail, const ExplainFacts *facts)
 {
@@ -169,18 +41,28 @@ static int set_macros(Mail *mail, const ExplainFacts *facts)
     return 0;
 }
 
-static int set_envelope(Mail *mail, const ExplainFacts *facts)
+static int set_rcpts(Mail *mail, const ExplainFacts *facts)
+{
+    const char *header = mail_header(mail, "X-Original-To");
+
+    for (size_t i = 0; i < facts->n_rcpts; i++) {
+        int r = mail_add_rcpt(mail, facts->rcpts[i]);
+
+        if (r < 0)
+            return r;
+    }
+    if (!header)
+        header = mail_header(mail, "Delivered-To");
+    return facts->n_rcpts == 0 && header ? mail_add_rcpt(mail, header) : 0;
+}
+
+static int set_envelope_from(Mail *mail, const ExplainFacts *facts)
 {
     _cleanup_free_ char *from = NULL;
     const char *header;
     size_t offset = 0;
     int r;
 
-    for (size_t i = 0; i < facts->n_rcpts; i++) {
-        r = mail_add_rcpt(mail, facts->rcpts[i]);
-        if (r < 0)
-            return r;
-    }
     if (facts->envelope_from)
         return mail_set_envelope_from(mail, facts->envelope_from);
     header = mail_header(mail, "Return-Path");
@@ -191,210 +73,180 @@ static int set_envelope(Mail *mail, const ExplainFacts *facts)
     return r > 0 ? mail_set_envelope_from(mail, from) : r;
 }
 
-/* Printing. */
-
-static void print_indented(FILE *stream, const char *text, const char *before)
+static int add_facts(Mail *mail, const ExplainFacts *facts)
 {
-    while (*text) {
-        size_t length = strcspn(text, "\n");
+    int r = mail_set_client(mail, facts->client, facts->client_name);
 
-        fprintf(stream, "%s%.*s\n", before, (int)length, text);
-        text += length + (text[length] == '\n');
-    }
-}
-
-/* What came with the mail and is no header; a terminal obeys some of what may be in it. */
-static int print_fact(FILE *stream, const char *name, const char *value)
-{
-    _cleanup_free_ char *text = text_clean_line_dup(value, strlen(value));
-
-    if (!text)
-        return -ENOMEM;
-    fprintf(stream, "%s: %s\n", name, text);
-    return 0;
-}
-
-static int print_envelope(FILE *stream, const Mail *mail)
-{
-    int r;
-
-    r = print_fact(stream, "client", mail->client ? mail->client : "none (local submission)");
-    if (r >= 0)
-        r = print_fact(stream, "envelope sender",
-                       !mail->envelope_from           ? "not known"
-                       : *mail->envelope_from == '\0' ? "<> (the null sender)"
-                                                      : mail->envelope_from);
-    for (size_t i = 0; r >= 0 && i < mail->n_rcpts; i++)
-        r = print_fact(stream, "recipient", mail->rcpts[i]);
+    mail->local = !facts->client;
+    if (r == 0)
+        r = mail_set_helo(mail, facts->helo);
+    if (r == 0)
+        r = set_macros(mail, facts);
+    if (r == 0)
+        r = set_rcpts(mail, facts);
+    if (r == 0)
+        r = set_envelope_from(mail, facts);
     return r;
 }
 
-static int print_headers(FILE *stream, const Mail *mail)
-{
-    fputs("headers:\n", stream);
-    for (size_t i = 0; i < mail->n_headers; i++) {
-        const char *value = mail_header_text(&mail->headers[i]);
+/* Judging. */
 
-        if (!value)
-            return -ENOMEM;
-        fprintf(stream, "  %s: %s\n", mail->headers[i].name, value);
+static void judgement_done(Judgement *judgement)
+{
+    for (size_t i = 0; i < judgement->n_alerts; i++) {
+        record_free(judgement->alerts[i].record);
+        alert_notes_done(&judgement->alerts[i].notes);
+        free(judgement->alerts[i].message);
     }
-    if (mail->truncated)
-        fprintf(stream,
-                "  (more than the limits allow; of %llu bytes of body %zu were looked at)\n",
-                (unsigned long long)mail->body_total, mail->body_size);
-    return 0;
+    judgement->n_alerts = 0;
 }
 
-static int print_text(FILE *stream, Mail *mail)
+const char *judgement_verdict(const Judgement *judgement)
 {
-    const char *text;
-    bool cut;
-    int r = mail_text(mail, &text, &cut);
-
-    if (r < 0)
-        return r;
-    fputs("text:\n", stream);
-    print_indented(stream, text, "  | ");
-    if (cut)
-        fputs("  (there is more than is looked at)\n", stream);
-    return 0;
+    if (judgement->n_alerts == 0)
+        return NULL;
+    return verdict_names[judgement->alerts[judgement->n_alerts - 1].rule->verdict];
 }
 
-/* The rules that matched, in their order; the last one decides. */
-typedef struct Matched {
-    const Rule *rules[RULES_MATCHED_MAX];
-    size_t n;
-} Matched;
-
-static const char *describe_match(const Matched *matched, const Rule *rule)
+static usec_t present_of(const Mail *mail)
 {
-    for (size_t i = 0; i < matched->n; i++)
-        if (matched->rules[i] == rule)
-            return i + 1 == matched->n ? "matches, and decides"
-                                       : "matches, and lets others match as well";
-    return "would match, but comes behind the one that decides";
+    const char *date = mail_header(mail, "Date");
+    usec_t usec;
+
+    return date && mime_date_read(date, &usec) ? usec : now_usec(CLOCK_REALTIME);
 }
 
-static int print_rules(FILE *stream, const RuleSet *rules, Mail *mail, const Matched *matched)
+static int judge_rule(Judgement *judgement, const AlertSettings *settings, const Rule *rule)
 {
-    if (rules->n == 0)
-        fputs("there are no rules\n", stream);
-    for (size_t i = 0; i < rules->n; i++) {
-        const Rule *rule = rules->items[i];
-        _cleanup_free_ char *lines = NULL;
-        bool matches;
-        int r = rule_explain(rule, mail, &matches, &lines);
-
-        if (r < 0)
-            return r;
-        fprintf(stream, "rule %s: %s\n", rule->name,
-                matches ? describe_match(matched, rule) : "does not match");
-        print_indented(stream, lines, "  ");
-    }
-    return 0;
-}
-
-static int print_alert(const ExplainSettings *settings, FILE *stream, Mail *mail, const Rule *rule)
-{
-    _cleanup_free_ char *json = NULL, *message = NULL;
-    _cleanup_record_ Record *record = NULL;
-    usec_t now = now_usec(CLOCK_REALTIME);
-    size_t size;
+    ExplainAlert *alert = &judgement->alerts[judgement->n_alerts++];
+    usec_t now = present_of(judgement->mail);
     int r;
 
-    r = alert_from_mail(&settings->alert, mail, rule, now, NULL, &record);
-    if (r >= 0)
-        r = record_write(record, &json, &size);
-    if (r >= 0)
-        r = compose_message(record, COMPOSE_STYLED, now, MESSAGE_MAX_BYTES, &message);
-    if (r < 0)
-        return r;
-    fprintf(stream, "alert of rule %s\nrecord:\n  %s\nmessage in the room:\n", rule->name, json);
-    print_indented(stream, message, "  | ");
-    return 0;
+    *alert = (ExplainAlert){ .rule = rule };
+    r = alert_from_mail(settings, judgement->mail, rule, now, &alert->notes, &alert->record);
+    return r < 0 ? r
+                 : compose_message(alert->record, COMPOSE_STYLED, now, MESSAGE_MAX_BYTES,
+                                   &alert->message);
 }
 
-static int explain_mail(const ExplainSettings *settings, Mail *mail, FILE *stream)
+static int judge(Judgement *judgement, const AlertSettings *settings)
 {
-    Matched matched = {};
+    const Rule *matched[RULES_MATCHED_MAX];
+    size_t n_matched = 0;
     RuleState state;
     int r;
 
-    rules_begin(&state, settings->rules);
-    r = rules_look(&state, mail, MAIL_STAGE_MESSAGE);
-    if (r < 0)
-        return r;
+    rules_begin(&state, judgement->rules);
+    r = rules_look(&state, judgement->mail, MAIL_STAGE_MESSAGE);
     if (r > 0)
-        matched.n = rules_result(&state, matched.rules);
+        n_matched = rules_result(&state, matched);
+    for (size_t i = 0; r >= 0 && i < n_matched; i++)
+        r = judge_rule(judgement, settings, matched[i]);
+    return MIN(r, 0);
+}
 
-    r = print_envelope(stream, mail);
-    if (r >= 0)
-        r = print_headers(stream, mail);
-    if (r >= 0)
-        r = print_text(stream, mail);
-    if (r >= 0)
-        r = print_rules(stream, settings->rules, mail, &matched);
-    if (r < 0)
+/* Showing. */
+
+typedef struct Run {
+    const ExplainSettings *settings;
+    ExplainView view;
+    FILE *stream;
+    Summary summary;
+} Run;
+
+static int show_heading(const SourcePlace *place, FILE *stream)
+{
+    _cleanup_free_ char *path = text_clean_line_dup(place->path, strlen(place->path));
+
+    if (!path)
+        return -ENOMEM;
+    if (place->number > 0)
+        fprintf(stream, "==> %s, mail %zu <==\n", path, place->number);
+    else
+        fprintf(stream, "==> %s <==\n", path);
+    return 0;
+}
+
+static int show(Run *run, const Judgement *judgement, bool heading)
+{
+    int r = 0;
+
+    switch (run->view) {
+    case EXPLAIN_JSON:
+        return explain_json(judgement, run->stream);
+    case EXPLAIN_EACH:
+        if (heading && run->summary.mails > 0)
+            fputc('\n', run->stream);
+        if (heading)
+            r = show_heading(&judgement->place, run->stream);
+        if (r == 0)
+            r = explain_text(judgement, run->stream);
+        run->summary.mails++;
         return r;
-    if (matched.n == 0) {
-        fputs("no rule matches: no alert, and the mail goes its way\n", stream);
-        return 0;
+    default:
+        return summary_add(&run->summary, judgement);
     }
-    for (size_t i = 0; r >= 0 && i < matched.n; i++)
-        r = print_alert(settings, stream, mail, matched.rules[i]);
-    if (r >= 0)
-        fprintf(stream, "verdict: %s\n", verdict_names[matched.rules[matched.n - 1]->verdict]);
-    return r;
 }
 
-static int explain_file(const ExplainSettings *settings, const ExplainFacts *facts,
-                        const char *path, FILE *stream)
+/* In JSON a mail that can't be read has its line as well: programs count lines. */
+static void tell_failure(Run *run, const SourcePlace *place, int error)
 {
-    _cleanup_free_ char *text = NULL;
-    _cleanup_(mail_done) Mail mail = {};
-    size_t size = 0;
-    int r;
+    const char *reason = error == -ENODATA ? "there is no mail in it" : strerror(-error);
+    const char *name = streq(place->path, "-") ? "standard input" : place->path;
+    _cleanup_free_ char *clean = text_clean_line_dup(name, strlen(name));
 
-    mail.local = !facts->client;
-    r = read_file(path, &text, &size);
-    if (r >= 0)
-        r = mail_set_client(&mail, facts->client, facts->client_name);
-    if (r >= 0)
-        r = mail_set_helo(&mail, facts->helo);
-    if (r >= 0)
-        r = set_macros(&mail, facts);
-    if (r >= 0)
-        r = explain_read_mail(&mail, text, size, settings->max_message);
-    if (r >= 0)
-        r = set_envelope(&mail, facts);
-    if (r >= 0)
-        r = explain_mail(settings, &mail, stream);
-    return r;
+    run->summary.failures++;
+    if (run->view == EXPLAIN_JSON)
+        explain_json_failure(place, reason, run->stream);
+    fflush(run->stream);
+    fprintf(stderr, "milterd: %s: %s\n", clean ? clean : "?", reason);
 }
 
-int explain_run(const ExplainSettings *settings, const ExplainFacts *facts, char **files,
-                size_t n_files, FILE *stream)
+static int explain_mail(Run *run, const ExplainFacts *facts, Mail *mail, const SourcePlace *place,
+                        bool heading)
 {
-    static char standard_input[] = "-";
-    char *default_files[] = { standard_input };
-    int result = 0;
+    _cleanup_(judgement_done) Judgement judgement = {
+        .place = *place,
+        .rules = run->settings->rules,
+        .mail = mail,
+    };
+    int r = add_facts(mail, facts);
 
-    if (n_files == 0) {
-        files = default_files;
-        n_files = 1;
-    }
-    for (size_t i = 0; i < n_files; i++) {
-        int r;
+    if (r == 0)
+        r = judge(&judgement, &run->settings->alert);
+    return r < 0 ? r : show(run, &judgement, heading);
+}
 
-        if (n_files > 1)
-            fprintf(stream, "%s==> %s <==\n", i > 0 ? "\n" : "", files[i]);
-        r = explain_file(settings, facts, files[i], stream);
+int explain_run(const ExplainSettings *settings, const ExplainFacts *facts, char **paths,
+                size_t n_paths, FILE *stream)
+{
+    _cleanup_(source_freep) Source *source = NULL;
+    Run run = { .settings = settings, .view = settings->view, .stream = stream };
+    bool first = true, several = false;
+    int result = source_new(paths, n_paths, settings->max_message, &source);
+
+    while (source && !ferror(stream)) {
+        _cleanup_(mail_done) Mail mail = {};
+        SourcePlace place;
+        int r = source_next(source, &mail, &place);
+
+        if (r == 0)
+            break;
+        if (first) {
+            several = source_has_more(source);
+            if (run.view == EXPLAIN_FITTING && !several)
+                run.view = EXPLAIN_EACH;
+            first = false;
+        }
+        if (r > 0)
+            r = explain_mail(&run, facts, &mail, &place, several);
         if (r < 0) {
-            fflush(stream);
-            fprintf(stderr, "milterd: %s: %s\n", files[i], strerror(-r));
+            tell_failure(&run, &place, r);
             result = r;
         }
     }
+    if (source && run.view == EXPLAIN_FITTING)
+        summary_print(&run.summary, stream);
+    summary_done(&run.summary);
     return result;
 }

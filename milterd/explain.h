@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * milterd --explain: what would become of a mail, and why. Needs no daemon and no root.
+ * milterd --explain: what would become of mails, and why. Needs no daemon and no root.
  */
 
 #include "milterd/alert.h"
@@ -22,26 +22,33 @@ typedef struct ExplainFacts {
     const char *client_name;   /* or NULL */
     const char *helo;          /* or NULL */
     const char *envelope_from; /* NULL: taken from Return-Path or the From header */
-    char **rcpts;
+    char **rcpts;              /* none: taken from X-Original-To, or Delivered-To */
     size_t n_rcpts;
     ExplainMacro macros[MAIL_MACROS_MAX];
     size_t n_macros;
 } ExplainFacts;
 
+typedef enum ExplainView {
+    EXPLAIN_FITTING, /* one mail as in EXPLAIN_EACH, of more than one a summary */
+    EXPLAIN_EACH,    /* all about each mail, for people */
+    EXPLAIN_JSON,    /* the same for programs: a JSON object and a line for each mail */
+} ExplainView;
+
 typedef struct ExplainSettings {
     const RuleSet *rules;
     AlertSettings alert;
     uint64_t max_message; /* bytes of a body that are kept */
+    ExplainView view;
 } ExplainSettings;
 
-/* Explains each of the files, or standard input where there are none ("-" is it too): its headers
- * and text as they are understood, each rule and how its conditions fare, and for each rule that
- * matches the record and the message as the room would show it, and the verdict. Files hold one
- * mail each, with lines ending in LF or CRLF, and may begin with the "From " line of an mbox.
+/* Explains each mail that the paths name (explain-source.h), one after the other; the present is
+ * taken to be the Date of the mail, where it has one, so that the same mail gives the same result
+ * on each day.
  *
- * 0; -errno of the last file that could not be read, after having said so on standard error. */
-int explain_run(const ExplainSettings *settings, const ExplainFacts *facts, char **files,
-                size_t n_files, FILE *stream);
+ * 0; -errno of the last mail that could not be read or judged, after having said so on standard
+ * error; the others are explained though. */
+int explain_run(const ExplainSettings *settings, const ExplainFacts *facts, char **paths,
+                size_t n_paths, FILE *stream);
 
 /* Splits a mail as it stands in a file into `mail`, whose body then has the line ends that it
  * would have on its way through an MTA. -ENOMEM. */

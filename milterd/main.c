@@ -30,6 +30,7 @@ typedef struct Options {
     Mode mode;
     const char *config_path;
     const char *explain_option; /* the first of those that need --explain; NULL: none */
+    ExplainView view;
     ExplainFacts facts;
     char *rcpts[RCPTS_MAX];
     char **files; /* of argv */
@@ -42,8 +43,10 @@ enum {
     OPTION_AUTH,
     OPTION_CLIENT,
     OPTION_CLIENT_NAME,
+    OPTION_EACH,
     OPTION_ENVELOPE_FROM,
     OPTION_HELO,
+    OPTION_JSON,
     OPTION_MACRO,
     OPTION_RCPT,
 };
@@ -57,8 +60,10 @@ static const struct option long_options[] = {
     { "auth", required_argument, NULL, OPTION_AUTH },
     { "client", required_argument, NULL, OPTION_CLIENT },
     { "client-name", required_argument, NULL, OPTION_CLIENT_NAME },
+    { "each", no_argument, NULL, OPTION_EACH },
     { "envelope-from", required_argument, NULL, OPTION_ENVELOPE_FROM },
     { "helo", required_argument, NULL, OPTION_HELO },
+    { "json", no_argument, NULL, OPTION_JSON },
     { "macro", required_argument, NULL, OPTION_MACRO },
     { "rcpt", required_argument, NULL, OPTION_RCPT },
     { "verbose", no_argument, NULL, 'v' },
@@ -79,8 +84,11 @@ static void print_help(void)
            "  -f, --foreground          stay in the foreground; it always does\n"
            "  -n, --check               check the configuration and exit\n"
            "      --dump-config         print the effective configuration and exit\n"
-           "      --explain             say what would become of each mail, a file or standard\n"
-           "                            input, and why; nothing is sent\n"
+           "      --explain             say what would become of mails, and why; nothing is sent;\n"
+           "                            they are in files, mboxes, Maildirs, folders of .eml\n"
+           "                            files, or standard input\n"
+           "      --each                  all about each of them, not just a summary\n"
+           "      --json                  the same for programs, a line for each\n"
            "      --auth=LOGIN            the login that its client has proved\n"
            "      --client=ADDRESS        the address that it comes from\n"
            "      --client-name=NAME      the name of that address\n"
@@ -156,8 +164,10 @@ static int add_fact(Options *options, int option, char *value)
         [OPTION_AUTH - OPTION_AUTH] = "--auth",
         [OPTION_CLIENT - OPTION_AUTH] = "--client",
         [OPTION_CLIENT_NAME - OPTION_AUTH] = "--client-name",
+        [OPTION_EACH - OPTION_AUTH] = "--each",
         [OPTION_ENVELOPE_FROM - OPTION_AUTH] = "--envelope-from",
         [OPTION_HELO - OPTION_AUTH] = "--helo",
+        [OPTION_JSON - OPTION_AUTH] = "--json",
         [OPTION_MACRO - OPTION_AUTH] = "--macro",
         [OPTION_RCPT - OPTION_AUTH] = "--rcpt",
     };
@@ -175,11 +185,17 @@ static int add_fact(Options *options, int option, char *value)
     case OPTION_CLIENT_NAME:
         options->facts.client_name = value;
         return -1;
+    case OPTION_EACH:
+        options->view = MAX(options->view, EXPLAIN_EACH);
+        return -1;
     case OPTION_ENVELOPE_FROM:
         options->facts.envelope_from = value;
         return -1;
     case OPTION_HELO:
         options->facts.helo = value;
+        return -1;
+    case OPTION_JSON:
+        options->view = EXPLAIN_JSON;
         return -1;
     case OPTION_MACRO:
         return add_named_macro(options, name, value);
@@ -210,8 +226,10 @@ static int take_option(Options *options, int option)
     case OPTION_AUTH:
     case OPTION_CLIENT:
     case OPTION_CLIENT_NAME:
+    case OPTION_EACH:
     case OPTION_ENVELOPE_FROM:
     case OPTION_HELO:
+    case OPTION_JSON:
     case OPTION_MACRO:
     case OPTION_RCPT:
         return add_fact(options, option, optarg);
@@ -286,6 +304,7 @@ static int explain(const Options *options, const Settings *settings)
         .rules = &settings->rules,
         .alert = settings->alert,
         .max_message = settings->max_message,
+        .view = options->view,
     };
     int r;
 

@@ -4,6 +4,7 @@
 
 #include "milterd/explain.h"
 
+#include "common/json.h"
 #include "common/text.h"
 #include "milterd/mime.h"
 
@@ -73,7 +74,9 @@ typedef struct Conf {
     ConfigItems rules;
 } Conf;
 
-static char *explain(const char *configuration, const char *mail, const ExplainFacts *facts)
+/* What is said of `mail`; where a failure is expected, of a file that is not there as well. */
+static char *explain_as(ExplainView view, int expected, const char *configuration, const char *mail,
+                        const ExplainFacts *facts)
 {
     static const ConfigKey keys[] = {
         { "rules", CONFIG_LIST, offsetof(Conf, rules), .fallback = "()", .keys = rule_keys,
@@ -82,7 +85,7 @@ static char *explain(const char *configuration, const char *mail, const ExplainF
     };
     char folder[] = "/tmp/test-explain-XXXXXX", path[64], mail_path[64];
     _cleanup_(config_file_freep) ConfigFile *file = NULL;
-    char *files[] = { mail_path }, *output = NULL;
+    char nothing[] = "/no/such", *files[] = { mail_path, nothing }, *output = NULL;
     size_t size;
     Conf conf = {};
     FILE *stream;
@@ -99,16 +102,22 @@ static char *explain(const char *configuration, const char *mail, const ExplainF
 
     assert_return_code(config_load(path, keys, &conf, &file), 0);
     stream = open_memstream(&output, &size);
-    assert_return_code(
-        explain_run(&(ExplainSettings){ .rules = &conf.rules, .max_message = MAX_MESSAGE }, facts,
-                    files, 1, stream),
-        0);
+    assert_int_equal(
+        explain_run(
+            &(ExplainSettings){ .rules = &conf.rules, .max_message = MAX_MESSAGE, .view = view },
+            facts, files, expected == 0 ? 1 : 2, stream),
+        expected);
     fclose(stream);
     config_target_done(keys, &conf);
     unlink(path);
     unlink(mail_path);
     rmdir(folder);
     return output;
+}
+
+static char *explain(const char *configuration, const char *mail, const ExplainFacts *facts)
+{
+    return explain_as(EXPLAIN_FITTING, 0, configuration, mail, facts);
 }
 
 static const char two_rules[] = "rules: ("
@@ -173,6 +182,129 @@ static void explain_no_part_of_a_mail_commands_the_terminal(void **state)
     }
 }
 
+static const char mbox[] = "From x Sat Nov 21 06:25:01 2026\n"
+                           "From: nms@nms.example.org\n"
+                           "Subject: first\n"
+                           "\n"
+                           "text\n"
+                           "\n"
+                           "From x Sat Nov 21 06:25:01 2026\n"
+                           "Subject: Cron <root@db1> backup\n"
+                           "\n"
+                           "text\n"
+                           "\n"
+                           "From x Sat Nov 21 06:25:01 2026\n"
+                           "Subject: Lunch?\n"
+                           "\n";
+
+static void explain_many_mails_are_counted(void **state)
+{
+    _cleanup_free_ char *output =
+        explain_as(EXPLAIN_FITTING, -ENOENT, two_rules, mbox, &(ExplainFacts){});
+
+    assert_non_null(strstr(output, "\n       1  cron"));
+    assert_null(strstr(output, "nms"));
+    assert_non_null(strstr(output, "\n\n       3  mails\n"
+                                   "       2  that no rule took\n"
+                                   "       1  that could not be read\n"));
+    assert_null(strstr(output, "record:"));
+}
+
+static void explain_each_of_many_is_shown_on_demand(void **state)
+{
+    _cleanup_free_ char *output =
+        explain_as(EXPLAIN_EACH, -ENOENT, two_rules, mbox, &(ExplainFacts){});
+
+    assert_non_null(strstr(output, "/mail, mail 1 <==\n"));
+    assert_non_null(strstr(output, "/mail, mail 3 <==\n"));
+    assert_non_null(strstr(output, "verdict: discard\n"));
+    assert_non_null(strstr(output, "  Subject: Lunch?\n"));
+}
+
+static Json *next_line(const char **lines)
+{
+    size_t length = strcspn(*lines, "\n");
+    char reason[JSON_REASON_MAX];
+    Json *json = NULL;
+
+    assert_int_equal((*lines)[length], '\n');
+    assert_return_code(json_parse(*lines, length, &json, reason), 0);
+    *lines += length + 1;
+    return json;
+}
+
+static void assert_member(const Json *object, const char *key, const char *expected)
+{
+    assert_string_equal(json_as_string(json_get(object, key), "no string"), expected);
+}
+
+static void explain_json_has_a_line_for_each_mail(void **state)
+{
+    _cleanup_free_ char *output =
+        explain_as(EXPLAIN_JSON, -ENOENT, two_rules, mbox, &(ExplainFacts){ .client = "10.1.1.1" });
+    const char *lines = output;
+    _cleanup_json_ Json *first = next_line(&lines), *second = next_line(&lines),
+                        *third = next_line(&lines), *failure = next_line(&lines);
+    const Json *alert = json_at(json_get(first, "alerts"), 0),
+               *rule = json_at(json_get(first, "rules"), 0);
+
+    assert_string_equal(lines, "");
+    assert_non_null(strstr(json_as_string(json_get(first, "file"), ""), "/mail"));
+    assert_int_equal(json_as_integer(json_get(first, "number"), 0), 1);
+    assert_member(first, "from", "nms@nms.example.org");
+    assert_member(first, "subject", "first");
+    assert_member(first, "verdict", "continue");
+    assert_member(alert, "rule", "nms");
+    assert_non_null(strstr(json_as_string(json_get(alert, "message"), ""), "first\ntext"));
+    assert_member(json_get(alert, "record"), "text", "text");
+    assert_member(rule, "name", "cron");
+    assert_false(json_as_bool(json_get(rule, "matches"), true));
+    assert_non_null(strstr(json_as_string(json_at(json_get(rule, "why"), 0), ""), "Cron <*"));
+
+    assert_member(second, "verdict", "discard");
+    assert_int_equal(json_type(json_get(third, "from")), JSON_IS_NULL);
+    assert_int_equal(json_type(json_get(third, "verdict")), JSON_IS_NULL);
+    assert_int_equal(json_length(json_get(third, "alerts")), 0);
+    assert_member(failure, "file", "/no/such");
+    assert_non_null(json_as_string(json_get(failure, "error"), NULL));
+}
+
+/* What is true today must be true tomorrow, or no result could be compared. */
+static void explain_the_present_is_the_mail_s_date(void **state)
+{
+    static const char mail[] = "From: nms@nms.example.org\n"
+                               "Subject: old\n"
+                               "Date: Sun, 9 Sep 2001 01:46:40 +0000\n"
+                               "\n"
+                               "text\n";
+    _cleanup_free_ char *output =
+        explain_as(EXPLAIN_JSON, 0, two_rules, mail, &(ExplainFacts){ .client = "10.1.1.1" });
+    const char *lines = output;
+    _cleanup_json_ Json *json = next_line(&lines);
+    const Json *alert = json_at(json_get(json, "alerts"), 0);
+
+    assert_int_equal(json_as_integer(json_get(json_get(alert, "record"), "time"), 0), 1000000000);
+    assert_member(alert, "message", "old\ntext");
+}
+
+static void explain_recipients_are_taken_from_the_last_mta(void **state)
+{
+    static const char rules[] = "rules: ( { name = \"a\"; match: { rcpt = \"ops@example.org\"; };"
+                                "           to = [ \"ops\" ]; } );";
+    static const char mail[] = "Delivered-To: root@example.org\n"
+                               "X-Original-To: ops@example.org\n"
+                               "\n"
+                               "text\n";
+    char other[] = "other@example.org", *rcpts[] = { other };
+    _cleanup_free_ char *output = explain(rules, mail, &(ExplainFacts){}),
+                        *given =
+                            explain(rules, mail, &(ExplainFacts){ .rcpts = rcpts, .n_rcpts = 1 });
+
+    assert_non_null(strstr(output, "recipient: ops@example.org\n"));
+    assert_non_null(strstr(output, "rule a: matches, and decides\n"));
+    assert_non_null(strstr(given, "rule a: does not match\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +315,11 @@ int main(void)
         cmocka_unit_test(explain_shows_the_message_and_the_verdict),
         cmocka_unit_test(explain_says_why_no_rule_matches),
         cmocka_unit_test(explain_no_part_of_a_mail_commands_the_terminal),
+        cmocka_unit_test(explain_many_mails_are_counted),
+        cmocka_unit_test(explain_each_of_many_is_shown_on_demand),
+        cmocka_unit_test(explain_json_has_a_line_for_each_mail),
+        cmocka_unit_test(explain_the_present_is_the_mail_s_date),
+        cmocka_unit_test(explain_recipients_are_taken_from_the_last_mta),
     };
 
     mime_init();

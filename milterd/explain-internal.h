@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * What explain.c has found out about a mail, and the views that show it.
+ */
+
+#include "common/record.h"
+#include "milterd/explain-source.h"
+#include "milterd/explain.h"
+
+typedef struct ExplainAlert {
+    const Rule *rule;
+    Record *record;
+    AlertNotes notes;
+    char *message; /* as the room would show it */
+} ExplainAlert;
+
+typedef struct Judgement {
+    SourcePlace place;
+    const RuleSet *rules;
+    Mail *mail;
+    ExplainAlert alerts[RULES_MATCHED_MAX]; /* one for each rule that matched, in their order */
+    size_t n_alerts;
+} Judgement;
+
+/* The name of what happens to the mail; NULL: no rule matches, and it goes its way. */
+const char *judgement_verdict(const Judgement *judgement);
+
+/* 0; -ENOMEM, and -EINVAL for a record that should not be; the first part may be written then. */
+int explain_text(const Judgement *judgement, FILE *stream);
+int explain_json(const Judgement *judgement, FILE *stream);
+int explain_json_failure(const SourcePlace *place, const char *reason, FILE *stream);
+
+/* Counts; begin with {}. */
+typedef struct SummaryRow {
+    const Rule *rule;
+    char *profile; /* "" where there is none */
+    uint64_t mails;
+} SummaryRow;
+
+typedef struct Summary {
+    SummaryRow *rows; /* by rules, in their order, and the profiles of each as they came */
+    size_t n_rows;
+    uint64_t mails; /* that could be read */
+    uint64_t no_match;
+    uint64_t failures;
+} Summary;
+
+int summary_add(Summary *summary, const Judgement *judgement);
+void summary_print(const Summary *summary, FILE *stream);
+void summary_done(Summary *summary);
