@@ -154,6 +154,7 @@ static int write_body(Json *object, const LinkMessage *message)
     case LINK_POST:
         if ((r = json_set_string(object, "id", message->stanza_id)) < 0 ||
             (r = json_set_string(object, "body", message->body)) < 0 ||
+            (r = json_set_bool(object, "unstyled", message->unstyled)) < 0 ||
             (r = set_usec(object, "delay", message->delay_usec)) < 0)
             return r;
         break;
@@ -395,6 +396,7 @@ static int read_body(Reader *reader, LinkMessage *message, LinkStorage *storage)
     case LINK_POST:
         message->stanza_id = read_id(reader);
         message->body = read_string(reader, "body", LINK_PACKET_MAX, true);
+        message->unstyled = json_as_bool(read_key(reader, "unstyled", JSON_IS_BOOL, true), false);
         message->delay_usec = (usec_t)read_integer(reader, "delay", LINK_USEC_MAX);
         break;
     case LINK_DONE:

@@ -95,6 +95,7 @@ typedef struct LinkMessage {
     size_t destination;
     const char *stanza_id; /* post, done, failed */
     const char *body;      /* post */
+    bool unstyled;         /* post: the body isn't to be styled (XEP-0393) */
     usec_t delay_usec;     /* post: XEP-0203 stamp, CLOCK_REALTIME; 0: none */
 
     StreamState stream_state;

@@ -7,6 +7,7 @@
  * configuration, operator.c what the control socket asks of it.
  */
 
+#include "common/compose.h"
 #include "xmpprelay/control.h"
 #include "xmpprelay/dispatch.h"
 #include "xmpprelay/inbox.h"
@@ -30,7 +31,8 @@ typedef struct Post {
     size_t destination;
     int64_t seq;
     char stanza_id[SPOOL_STANZA_ID_SIZE];
-    char *body;        /* NULL: it can't be composed, for `reason` */
+    char *body; /* NULL: it can't be composed, for `reason` */
+    ComposeStyle style;
     usec_t delay_usec; /* CLOCK_REALTIME of an alert that is old; 0: it is fresh */
     const char *reason;
 } Post;

@@ -83,6 +83,11 @@ static void take_small_changes(Relay *relay, Settings *next)
     relay->settings->spool.max_share = next->spool.max_share;
     relay->settings->spool.keep_usec = next->spool.keep_usec;
     relay->settings->delivery.max_size_bytes = next->delivery.max_size_bytes;
+    for (size_t i = 0; i < next->destinations.n; i++) {
+        Destination *destination = relay->settings->destinations.items[i];
+
+        destination->style = settings_destination(next, i)->style;
+    }
     spool_set_limits(relay->spool, &limits);
 }
 

@@ -418,7 +418,8 @@ void session_post(Session *session, SessionRoom *room, const LinkMessage *messag
         return;
     }
     stanza = stanza_post(session->start.account->jid, room_jid(room), !room->is_contact,
-                         message->stanza_id, message->body, message->delay_usec, &size);
+                         message->stanza_id, message->body, message->unstyled, message->delay_usec,
+                         &size);
     stream_send_consume(session->stream, stanza, size);
     if (room->is_contact) {
         entry->ping = request_id(session, REQUEST_CONTACT, 0, id);

@@ -352,7 +352,7 @@ int sessions_stop(Sessions *sessions, usec_t timeout_usec, void (*on_stopped)(vo
 /* For the owner. */
 
 int sessions_post(Sessions *sessions, size_t destination, const char *stanza_id, const char *body,
-                  usec_t delay_usec)
+                  bool unstyled, usec_t delay_usec)
 {
     size_t account = settings_destination(sessions->settings, destination)->account_index;
     Supervised *supervised = &sessions->supervised[account];
@@ -367,6 +367,7 @@ int sessions_post(Sessions *sessions, size_t destination, const char *stanza_id,
                                                        .destination = destination,
                                                        .stanza_id = stanza_id,
                                                        .body = body,
+                                                       .unstyled = unstyled,
                                                        .delay_usec = delay_usec });
     if (r == -EAGAIN)
         supervised_watch_writable(supervised, true);

@@ -66,7 +66,7 @@ int sessions_stop(Sessions *sessions, usec_t timeout_usec, void (*on_stopped)(vo
 
 /* 0; -EAGAIN: the session does not keep up, on_writable will come; -ENOTCONN: not ready. */
 int sessions_post(Sessions *sessions, size_t destination, const char *stanza_id, const char *body,
-                  usec_t delay_usec);
+                  bool unstyled, usec_t delay_usec);
 
 /* The owner saw no confirmation for too long: ends the account's session as a network failure. */
 void sessions_give_up(Sessions *sessions, size_t destination, const char *reason);

@@ -6,6 +6,7 @@
 
 #include "xmpprelay/settings.h"
 
+#include "common/compose.h"
 #include "xmpprelay/settings-check.h"
 
 #define ACCOUNTS_MAX 100
@@ -88,6 +89,8 @@ static const ConfigKey destination_keys[] = {
     { "room", CONFIG_STRING, offsetof(Destination, room), .fallback = NULL },
     { "nick", CONFIG_STRING, offsetof(Destination, nick), .fallback = NULL },
     { "contact", CONFIG_STRING, offsetof(Destination, contact), .fallback = NULL },
+    { "style", CONFIG_CHOICE, offsetof(Destination, style), .fallback = "\"styled\"",
+      .choices = compose_style_names },
     {},
 };
 

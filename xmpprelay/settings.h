@@ -32,6 +32,7 @@ typedef struct Destination {
     char *room;    /* bare JID, or NULL */
     char *nick;    /* for rooms */
     char *contact; /* bare JID, or NULL; exactly one of room and contact is set */
+    int style;     /* ComposeStyle */
     size_t account_index;
 } Destination;
 

@@ -94,22 +94,22 @@ static const char *stamp(usec_t usec, char buffer[static STAMP_MAX])
     return buffer;
 }
 
+#define POST                                                                                       \
+    "<message to='%' type='%' id='%'><body>%</body><origin-id xmlns='urn:xmpp:sid:0' id='%'/>"
+#define UNSTYLED "<unstyled xmlns='urn:xmpp:styling:0'/>"
+#define DELAY "<delay xmlns='urn:xmpp:delay' from='%' stamp='%'/>"
+
 char *stanza_post(const char *from, const char *to, bool groupchat, const char *id,
-                  const char *body, usec_t delay_usec, size_t *ret_size)
+                  const char *body, bool unstyled, usec_t delay_usec, size_t *ret_size)
 {
     const char *type = groupchat ? "groupchat" : "chat";
     char buffer[STAMP_MAX];
 
     if (delay_usec == 0)
-        return FILL(ret_size,
-                    "<message to='%' type='%' id='%'><body>%</body>"
-                    "<origin-id xmlns='urn:xmpp:sid:0' id='%'/></message>",
-                    to, type, id, body, id);
-    return FILL(ret_size,
-                "<message to='%' type='%' id='%'><body>%</body>"
-                "<origin-id xmlns='urn:xmpp:sid:0' id='%'/>"
-                "<delay xmlns='urn:xmpp:delay' from='%' stamp='%'/></message>",
-                to, type, id, body, id, from, stamp(delay_usec, buffer));
+        return FILL(ret_size, unstyled ? POST UNSTYLED "</message>" : POST "</message>", to, type,
+                    id, body, id);
+    return FILL(ret_size, unstyled ? POST UNSTYLED DELAY "</message>" : POST DELAY "</message>", to,
+                type, id, body, id, from, stamp(delay_usec, buffer));
 }
 
 char *stanza_join(const char *occupant, usec_t since_usec, size_t *ret_size)

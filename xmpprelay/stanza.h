@@ -11,10 +11,11 @@
 
 #include "common/util.h"
 
-/* A message with an id that is its origin-id too (XEP-0359), and with a delay stamp of the day
- * it is about (XEP-0203) by `from`, where delay_usec isn't 0. */
+/* A message with an id that is its origin-id too (XEP-0359); where `unstyled`, with the hint that
+ * its body isn't to be styled (XEP-0393 section 6); and with a delay stamp of the day it is about
+ * (XEP-0203) by `from`, where delay_usec isn't 0. */
 char *stanza_post(const char *from, const char *to, bool groupchat, const char *id,
-                  const char *body, usec_t delay_usec, size_t *ret_size);
+                  const char *body, bool unstyled, usec_t delay_usec, size_t *ret_size);
 
 /* Presence that enters a room (XEP-0045, 7.2), asking for its history since `since_usec`
  * (CLOCK_REALTIME), or for none of it (USEC_INFINITY). */

@@ -220,7 +220,8 @@ static int compose_post(Relay *relay, const DispatchEntry *entry, Post *post)
     if (record->time_usec == 0)
         record->time_usec = entry->accepted_usec;
     post->delay_usec = compose_old_time(record, now);
-    return compose_message(record, COMPOSE_STYLED, now, relay->settings->delivery.max_size_bytes,
+    post->style = (ComposeStyle)settings_destination(relay->settings, post->destination)->style;
+    return compose_message(record, post->style, now, relay->settings->delivery.max_size_bytes,
                            &post->body);
 }
 
@@ -330,7 +331,7 @@ static void send_posts(Relay *relay)
 
         if (post->body)
             r = sessions_post(relay->sessions, post->destination, post->stanza_id, post->body,
-                              post->delay_usec);
+                              post->style == COMPOSE_PLAIN, post->delay_usec);
         dispatch_posted(relay->dispatch, post->destination, post->seq, r, post->reason, now);
     }
 }

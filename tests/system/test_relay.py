@@ -142,6 +142,25 @@ def test_reload_takes_a_new_destination_and_keeps_what_waits_for_an_old_one(rela
     relayed.reader.wait_message("alert 0.")
 
 
+def test_message_is_in_the_style_of_its_destination(relayed):
+    relay, reader = relayed.relay, relayed.reader
+    assert relay.send("-s", "critical", "-t", "web1", "--", "alert 0.\n```\n").returncode == 0
+    styled = reader.wait_message("alert 0.")
+    assert styled["body"] == "🔴 CRITICAL *web1*\n```\nalert 0.\n``\u2060`\n```"
+    assert not styled["unstyled"]
+
+    sessions = children_of(relay.process.pid)
+    relay.styles["ops"] = "plain"
+    relay.write()
+    relay.process.send_signal(signal.SIGHUP)
+    relay.process.wait_log("was read again")
+    assert relay.send("-s", "critical", "-t", "web1", "--", "alert 1.\n```\n").returncode == 0
+    plain = reader.wait_message("alert 1.")
+    assert plain["body"] == "[CRITICAL] web1\nalert 1.\n```"
+    assert plain["unstyled"]
+    assert children_of(relay.process.pid) == sessions
+
+
 def test_reload_that_is_broken_keeps_the_old(relayed):
     relayed.relay.write("this is no configuration")
     relayed.relay.process.send_signal(signal.SIGHUP)

@@ -255,7 +255,7 @@ static void explain_json_has_a_line_for_each_mail(void **state)
     assert_member(first, "subject", "first");
     assert_member(first, "verdict", "continue");
     assert_member(alert, "rule", "nms");
-    assert_non_null(strstr(json_as_string(json_get(alert, "message"), ""), "first\ntext"));
+    assert_non_null(strstr(json_as_string(json_get(alert, "message"), ""), "*first*\n```\ntext"));
     assert_member(json_get(alert, "record"), "text", "text");
     assert_member(rule, "name", "cron");
     assert_false(json_as_bool(json_get(rule, "matches"), true));
@@ -284,7 +284,7 @@ static void explain_the_present_is_the_mail_s_date(void **state)
     const Json *alert = json_at(json_get(json, "alerts"), 0);
 
     assert_int_equal(json_as_integer(json_get(json_get(alert, "record"), "time"), 0), 1000000000);
-    assert_member(alert, "message", "old\ntext");
+    assert_member(alert, "message", "*old*\n```\ntext\n```");
 }
 
 static void explain_recipients_are_taken_from_the_last_mta(void **state)

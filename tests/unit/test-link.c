@@ -107,11 +107,13 @@ static void link_others_round_trip(void **state)
                                          .destination = 3,
                                          .stanza_id = "abc",
                                          .body = "line\nline \xc3\xa4 \"<&",
+                                         .unstyled = true,
                                          .delay_usec = 5 },
                          &got);
     assert_int_equal(got.destination, 3);
     assert_string_equal(got.stanza_id, "abc");
     assert_string_equal(got.body, "line\nline \xc3\xa4 \"<&");
+    assert_true(got.unstyled);
     assert_int_equal(got.delay_usec, 5);
     link_storage_free(storage);
 
@@ -244,8 +246,11 @@ static void link_garbage_is_refused(void **state)
         "{\"type\":\"done\",\"destination\":0,\"id\":\"a\",\"body\":\"b\"}",
         "{\"type\":\"failed\",\"destination\":0,\"id\":\"a\",\"kind\":3}",
         "{\"type\":\"post\",\"destination\":0,\"id\":\"a\",\"body\":\"b\"}",
-        "{\"type\":\"post\",\"destination\":0,\"id\":\"a\",\"body\":\"b\",\"delay\":-1}",
-        "{\"type\":\"post\",\"destination\":0,\"id\":\"a\",\"body\":null,\"delay\":0}",
+        "{\"type\":\"post\",\"destination\":0,\"id\":\"a\",\"body\":\"b\",\"unstyled\":true,"
+        "\"delay\":-1}",
+        "{\"type\":\"post\",\"destination\":0,\"id\":\"a\",\"body\":\"b\",\"unstyled\":1,\"delay\":0}",
+        "{\"type\":\"post\",\"destination\":0,\"id\":\"a\",\"body\":null,\"unstyled\":true,"
+        "\"delay\":0}",
         "{\"type\":\"start\"}",
         "{\"type\":\"start\",\"ping\":1,\"self_ping\":1,\"confirm\":1,\"account\":{},"
         "\"destinations\":[]}",

@@ -271,20 +271,20 @@ static void sessions_post_is_confirmed(void **state)
     World *world = new_world("serve", NULL);
     DestinationStatus room;
 
-    assert_int_equal(sessions_post(world->sessions, 0, "a", "text", 0), -ENOTCONN);
+    assert_int_equal(sessions_post(world->sessions, 0, "a", "text", false, 0), -ENOTCONN);
     sessions_start(world->sessions);
     assert_string_equal(status(world).state, "connecting");
-    assert_int_equal(sessions_post(world->sessions, 0, "a", "text", 0), -ENOTCONN);
+    assert_int_equal(sessions_post(world->sessions, 0, "a", "text", false, 0), -ENOTCONN);
     RUN_UNTIL(world, world->n_ready == 1);
     assert_string_equal(status(world).state, "online");
     assert_true(status(world).pid > 0);
     sessions_destination_status(world->sessions, 0, &room);
     assert_int_equal(room.state, ROOM_READY);
     assert_string_equal(room.nick, "bot");
-    assert_int_equal(sessions_post(world->sessions, 0, "a", "text", 0), 0);
+    assert_int_equal(sessions_post(world->sessions, 0, "a", "text", false, 0), 0);
     RUN_UNTIL(world, world->n_done == 1);
     assert_string_equal(world->last_done, "a");
-    assert_int_equal(sessions_post(world->sessions, 0, "b", "refuse", 0), 0);
+    assert_int_equal(sessions_post(world->sessions, 0, "b", "refuse", false, 0), 0);
     RUN_UNTIL(world, world->n_failed == 1);
     assert_int_equal(world->last_kind, FAILED_FINAL);
     free_world(world);
@@ -310,13 +310,13 @@ static void sessions_crash_is_lost_and_started_again(void **state)
 
     sessions_start(world->sessions);
     RUN_UNTIL(world, world->n_ready == 1);
-    assert_int_equal(sessions_post(world->sessions, 0, "a", "crash", 0), 0);
+    assert_int_equal(sessions_post(world->sessions, 0, "a", "crash", false, 0), 0);
     RUN_UNTIL(world, world->n_lost == 1);
     assert_int_equal(world->lost_cause, END_NETWORK);
     assert_string_equal(status(world).state, "waiting");
     assert_non_null(strstr(status(world).reason, "SIGABRT"));
     assert_true(status(world).retry_usec > 0);
-    assert_int_equal(sessions_post(world->sessions, 0, "b", "text", 0), -ENOTCONN);
+    assert_int_equal(sessions_post(world->sessions, 0, "b", "text", false, 0), -ENOTCONN);
     RUN_UNTIL(world, world->n_ready == 2);
     assert_int_equal(status(world).reconnects, 1);
     assert_int_equal(world->n_starting, 2);
@@ -329,7 +329,7 @@ static void sessions_last_words_count(void **state)
 
     sessions_start(world->sessions);
     RUN_UNTIL(world, world->n_ready == 1);
-    assert_int_equal(sessions_post(world->sessions, 0, "a", "poison", 0), 0);
+    assert_int_equal(sessions_post(world->sessions, 0, "a", "poison", false, 0), 0);
     RUN_UNTIL(world, world->n_lost == 1);
     assert_string_equal(world->last_done, "last-words");
     assert_int_equal(world->lost_cause, END_POISON);
@@ -422,7 +422,7 @@ static void sessions_rule_breaker_is_killed(void **state)
 
         sessions_start(world->sessions);
         RUN_UNTIL(world, world->n_ready == 2);
-        assert_int_equal(sessions_post(world->sessions, 0, "a", bodies[i], 0), 0);
+        assert_int_equal(sessions_post(world->sessions, 0, "a", bodies[i], false, 0), 0);
         RUN_UNTIL(world, world->n_lost == 1);
         assert_non_null(strstr(status(world).reason, "rules of the link"));
         assert_int_equal(world->n_done, 0);
@@ -438,13 +438,13 @@ static void sessions_room_lost_alone_is_told(void **state)
 
     sessions_start(world->sessions);
     RUN_UNTIL(world, world->n_ready == 1);
-    assert_int_equal(sessions_post(world->sessions, 0, "a", "out", 0), 0);
+    assert_int_equal(sessions_post(world->sessions, 0, "a", "out", false, 0), 0);
     RUN_UNTIL(world, world->n_lost == 1);
     sessions_destination_status(world->sessions, 0, &room);
     assert_int_equal(room.state, ROOM_OUT);
     assert_string_equal(room.reason, "kicked");
     assert_string_equal(status(world).state, "online");
-    assert_int_equal(sessions_post(world->sessions, 0, "b", "text", 0), -ENOTCONN);
+    assert_int_equal(sessions_post(world->sessions, 0, "b", "text", false, 0), -ENOTCONN);
     free_world(world);
 }
 
@@ -455,7 +455,7 @@ static void sessions_given_up_is_started_again(void **state)
     sessions_start(world->sessions);
     RUN_UNTIL(world, world->n_ready == 1);
     sessions_give_up(world->sessions, 0, "no echo came");
-    assert_int_equal(sessions_post(world->sessions, 0, "b", "text", 0), -ENOTCONN);
+    assert_int_equal(sessions_post(world->sessions, 0, "b", "text", false, 0), -ENOTCONN);
     assert_int_equal(world->n_lost, 0); /* not from inside */
     RUN_UNTIL(world, world->n_lost == 1);
     assert_string_equal(status(world).reason, "no echo came");
@@ -473,9 +473,9 @@ static void sessions_that_do_not_keep_up_push_back(void **state)
     sessions_start(world->sessions);
     RUN_UNTIL(world, world->n_ready == 1);
     for (unsigned i = 0; i < 1000 && r == 0; i++)
-        r = sessions_post(world->sessions, 0, "a", body, 0);
+        r = sessions_post(world->sessions, 0, "a", body, false, 0);
     assert_int_equal(r, -EAGAIN);
-    assert_int_equal(sessions_post(world->sessions, 0, "a", body, 0), -EAGAIN);
+    assert_int_equal(sessions_post(world->sessions, 0, "a", body, false, 0), -EAGAIN);
     assert_int_equal(world->n_writable, 0);
     free_world(world);
 
@@ -483,10 +483,10 @@ static void sessions_that_do_not_keep_up_push_back(void **state)
     sessions_start(world->sessions);
     RUN_UNTIL(world, world->n_ready == 1);
     for (r = 0; r == 0;)
-        r = sessions_post(world->sessions, 0, "a", body, 0);
+        r = sessions_post(world->sessions, 0, "a", body, false, 0);
     assert_int_equal(r, -EAGAIN);
     RUN_UNTIL(world, world->n_writable == 1);
-    assert_int_equal(sessions_post(world->sessions, 0, "last", "text", 0), 0);
+    assert_int_equal(sessions_post(world->sessions, 0, "last", "text", false, 0), 0);
     RUN_UNTIL(world, streq(world->last_done, "last"));
     free_world(world);
 }
@@ -498,7 +498,7 @@ static void sessions_stop_asks_then_kills(void **state)
     sessions_start(world->sessions);
     RUN_UNTIL(world, world->n_ready == 2);
     assert_int_equal(sessions_stop(world->sessions, USEC_PER_SEC, on_stopped), 0);
-    assert_int_equal(sessions_post(world->sessions, 0, "b", "text", 0), -ENOTCONN);
+    assert_int_equal(sessions_post(world->sessions, 0, "b", "text", false, 0), -ENOTCONN);
     RUN_UNTIL(world, streq(status(world).state, "stopped"));
     assert_int_equal(world->n_stopped, 0);
     RUN_UNTIL(world, world->n_stopped == 1);

@@ -15,7 +15,7 @@ static void check(char *text, size_t size, const char *expected)
 static void stanza_post_escapes_everything(void **state)
 {
     size_t size;
-    char *text = stanza_post("b@x", "r@x/'%\"", true, "i%d", "<a> & %s\n\"'", 0, &size);
+    char *text = stanza_post("b@x", "r@x/'%\"", true, "i%d", "<a> & %s\n\"'", false, 0, &size);
 
     check(text, size,
           "<message to='r@x/&apos;%&quot;' type='groupchat' id='i%d'>"
@@ -26,12 +26,29 @@ static void stanza_post_escapes_everything(void **state)
 static void stanza_post_with_delay_bears_its_stamp(void **state)
 {
     size_t size;
-    char *text = stanza_post("b@x", "a@x", false, "i", "t", 1700000000 * USEC_PER_SEC, &size);
+    char *text =
+        stanza_post("b@x", "a@x", false, "i", "t", false, 1700000000 * USEC_PER_SEC, &size);
 
     check(text, size,
           "<message to='a@x' type='chat' id='i'><body>t</body>"
           "<origin-id xmlns='urn:xmpp:sid:0' id='i'/><delay xmlns='urn:xmpp:delay' from='b@x' "
           "stamp='2023-11-14T22:13:20Z'/></message>");
+}
+
+static void stanza_post_without_style_says_so(void **state)
+{
+    size_t size;
+    char *text = stanza_post("b@x", "r@x", true, "i", "*t*", true, 0, &size);
+
+    check(text, size,
+          "<message to='r@x' type='groupchat' id='i'><body>*t*</body>"
+          "<origin-id xmlns='urn:xmpp:sid:0' id='i'/><unstyled xmlns='urn:xmpp:styling:0'/>"
+          "</message>");
+    text = stanza_post("b@x", "r@x", true, "i", "*t*", true, 1700000000 * USEC_PER_SEC, &size);
+    check(text, size,
+          "<message to='r@x' type='groupchat' id='i'><body>*t*</body>"
+          "<origin-id xmlns='urn:xmpp:sid:0' id='i'/><unstyled xmlns='urn:xmpp:styling:0'/>"
+          "<delay xmlns='urn:xmpp:delay' from='b@x' stamp='2023-11-14T22:13:20Z'/></message>");
 }
 
 static void stanza_join_asks_for_history_or_for_none(void **state)
@@ -53,6 +70,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stanza_post_escapes_everything),
         cmocka_unit_test(stanza_post_with_delay_bears_its_stamp),
+        cmocka_unit_test(stanza_post_without_style_says_so),
         cmocka_unit_test(stanza_join_asks_for_history_or_for_none),
     };
 

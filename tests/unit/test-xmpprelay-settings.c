@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "common/compose.h"
 #include "xmpprelay/settings.h"
 
 /* A folder with a password file, and what was loaded last. In configurations and in what
@@ -136,6 +137,7 @@ static void settings_least_configuration_has_all_defaults(void **state)
     assert_null(settings_account(settings, 0)->credential);
     assert_string_equal(settings_destination(settings, 0)->nick, "bot");
     assert_null(settings_destination(settings, 0)->contact);
+    assert_int_equal(settings_destination(settings, 0)->style, COMPOSE_STYLED);
     assert_int_equal(settings->default_destination.n, 0);
 }
 
@@ -145,19 +147,22 @@ static void settings_references_are_resolved(void **state)
     const Settings *settings;
 
     assert_string_equal(
-        load(fixture,
-             "accounts = ( " MAIN ", { name = \"two\"; jid = \"b@x.org\"; "
-             "password_file = \"$DIR/password\"; host = \"::1\"; port = 5222; "
-             "tls = \"insecure-none\"; } );\n"
-             "destinations = ( " OPS ", { name = \"alice\"; account = \"two\"; "
-             "contact = \"alice@x.org\"; }, { name = \"o2\"; account = \"two\"; nick = \"N n\"; "
-             "room = \"ops@conf.example.org\"; } );\n"
-             "default_destination = [ \"alice\", \"ops\" ];"),
+        load(
+            fixture,
+            "accounts = ( " MAIN ", { name = \"two\"; jid = \"b@x.org\"; "
+            "password_file = \"$DIR/password\"; host = \"::1\"; port = 5222; "
+            "tls = \"insecure-none\"; } );\n"
+            "destinations = ( " OPS ", { name = \"alice\"; account = \"two\"; "
+            "contact = \"alice@x.org\"; style = \"plain\"; }, { name = \"o2\"; account = \"two\"; nick = \"N n\"; "
+            "room = \"ops@conf.example.org\"; } );\n"
+            "default_destination = [ \"alice\", \"ops\" ];"),
         "");
     settings = fixture->settings;
     assert_int_equal(settings_destination(settings, 0)->account_index, 0);
     assert_int_equal(settings_destination(settings, 1)->account_index, 1);
     assert_null(settings_destination(settings, 1)->nick);
+    assert_int_equal(settings_destination(settings, 1)->style, COMPOSE_PLAIN);
+    assert_int_equal(settings_destination(settings, 2)->style, COMPOSE_STYLED);
     assert_string_equal(settings_destination(settings, 2)->nick, "N n");
     assert_int_equal(settings_find_destination(settings, "alice"), 1);
     assert_int_equal(settings_find_destination(settings, "nobody"), -ENOENT);
@@ -414,6 +419,7 @@ static void settings_installed_example_asks_for_three_things(void **state)
     replace(text, sizeof(text), "#   port =", "port =");
     replace(text, sizeof(text), "#   tls =", "tls =");
     replace(text, sizeof(text), "#   nick =", "nick =");
+    replace(text, sizeof(text), "#   style =", "style =");
     replace(text, sizeof(text), "# , {", ", {");
     replace(text, sizeof(text), "#socket:", "socket:");
     replace(text, sizeof(text), "#control:", "control:");

@@ -70,6 +70,7 @@ class Xmpprelay:
         self.authority = authority
         self.rooms = dict(rooms)  # destination name → room
         self.contacts = {}
+        self.styles = {}  # of destinations, where it isn't the default
         self.user = RELAY_USER if os.geteuid() == 0 else None
         self.group = "daemon" if os.geteuid() == 0 else None
         self.folder = place.folder(name, self.user)
@@ -102,12 +103,13 @@ class Xmpprelay:
         account = "".join(
             f"    {key} = {value};\n" if isinstance(value, int) else f'    {key} = "{value}";\n'
             for key, value in self.account.items())
+        addresses = {name: f'room = "{room}"; nick = "alertbot";'
+                     for name, room in self.rooms.items()}
+        addresses |= {name: f'contact = "{contact}";' for name, contact in self.contacts.items()}
         destinations = [
-            f'  {{ name = "{name}"; account = "main"; room = "{room}"; nick = "alertbot"; }}'
-            for name, room in self.rooms.items()
-        ] + [
-            f'  {{ name = "{name}"; account = "main"; contact = "{contact}"; }}'
-            for name, contact in self.contacts.items()
+            f'  {{ name = "{name}"; account = "main"; {address}'
+            + (f' style = "{self.styles[name]}";' if name in self.styles else "") + " }"
+            for name, address in addresses.items()
         ]
         return f"""\
 socket: {{ path = "{self.socket}"; mode = "0660";{group} {self.socket_extra} }};

@@ -65,9 +65,9 @@ class Session:
                    "destinations": list(destinations)})
         return self
 
-    def post(self, index, stanza_id, body, delay=0):
+    def post(self, index, stanza_id, body, delay=0, unstyled=False):
         self.send({"type": "post", "destination": index, "id": stanza_id, "body": body,
-                   "delay": int(delay * SECOND)})
+                   "unstyled": unstyled, "delay": int(delay * SECOND)})
 
     def read(self):
         while True:

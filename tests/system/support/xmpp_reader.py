@@ -32,6 +32,7 @@ MUC_ADMIN = "http://jabber.org/protocol/muc#admin"
 MAM = "urn:xmpp:mam:2"
 RSM = "http://jabber.org/protocol/rsm"
 DELAY = "{urn:xmpp:delay}delay"
+UNSTYLED = "{urn:xmpp:styling:0}unstyled"
 STANZA_ID = "{urn:xmpp:sid:0}stanza-id"
 DATA = "jabber:x:data"
 
@@ -134,7 +135,8 @@ class Reader(slixmpp.ClientXMPP):
         if how in ("live", "missed") and archive_id and sender.bare in self.rooms:
             self.newest[sender.bare] = archive_id
         tell("message", room=sender.bare, nick=sender.resource, type=xml.get("type"),
-             id=xml.get("id"), archive_id=archive_id, body=body, how=how, stamp=stamp)
+             id=xml.get("id"), archive_id=archive_id, body=body, how=how, stamp=stamp,
+             unstyled=xml.find(UNSTYLED) is not None)
 
     def on_archived(self, stanza):
         result = stanza.xml.find(f"{{{MAM}}}result")
