@@ -78,6 +78,13 @@ static bool is_allowed(uint32_t code)
     return !(code >= 0x7F && code <= 0x9F) && code != 0xFFFE && code != 0xFFFF;
 }
 
+/* Controls that turn the order in which text is shown, up to the end of a line: with them a name
+ * says "exe.pdf" and is none. Letters have their direction without. */
+static bool is_turning(uint32_t code)
+{
+    return (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+}
+
 static bool is_white(uint32_t code)
 {
     return code == ' ' || (code >= '\t' && code <= '\r') || code == 0x85 || code == 0x2028 ||
@@ -111,7 +118,7 @@ static size_t clean(const char *text, size_t size, bool line, char *to)
                 if (i < size && text[i] == '\n')
                     continue;
                 from = "\n";
-            } else if (!is_allowed(code)) {
+            } else if (!is_allowed(code) || is_turning(code)) {
                 continue;
             }
         }

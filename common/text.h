@@ -19,7 +19,9 @@ bool text_is_utf8(const char *text, size_t size);
 bool text_is_clean(const char *text, size_t size);
 
 /* A clean, NUL-terminated copy: each broken byte sequence becomes one U+FFFD, each forbidden
- * control is dropped (NUL too). NULL only for want of memory; the caller frees it. */
+ * control is dropped (NUL too), and so are those that turn the direction of text (U+202A–U+202E,
+ * U+2066–U+2069), which let a name look like another. NULL only for want of memory; the caller
+ * frees it. */
 char *text_clean_dup(const char *text, size_t size);
 
 /* The same in one line: runs of white space and line ends become one blank, none at the ends. */

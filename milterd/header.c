@@ -94,9 +94,21 @@ static int base64_value(char c)
     return c == '/' ? 63 : -1;
 }
 
-/* What is left over goes on into the next word, as some senders split one stream into words. */
+static bool is_whole_base64(const char *text, size_t size)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < size; i++)
+        n += text[i] == '=' || base64_value(text[i]) >= 0;
+    return n % 4 == 0;
+}
+
+/* What is left over goes on into the next word, as some senders split one stream into words; but
+ * for zeros before a word that is whole by itself: these lack their padding. */
 static void decoder_base64(Decoder *decoder, const char *text, size_t size)
 {
+    if ((decoder->bits & ((1U << decoder->n_bits) - 1)) == 0 && is_whole_base64(text, size))
+        decoder->n_bits = 0;
     for (size_t i = 0; i < size; i++) {
         int value = base64_value(text[i]);
 
@@ -134,9 +146,35 @@ static void decoder_quoted(Decoder *decoder, const char *text, size_t size)
                    hex_value(text[i + 2]) >= 0) {
             c = (char)(hex_value(text[i + 1]) << 4 | hex_value(text[i + 2]));
             i += 2;
+        } else if (c == '=' && i + 1 < size && strchr("\r\n", text[i + 1])) {
+            while (i + 1 < size && strchr(blanks, text[i + 1])) /* folded as bodies are */
+                i++;
+            continue;
         }
         decoder->run[decoder->run_size++] = c;
     }
+}
+
+/* The "?=" that ends a word's text. In quoted text a bare question mark may stand before an encoded
+ * byte ("what?=21?="), unless nothing else ends the word. A word that ends with the value has been
+ * cut off; then it is one as long as it holds no blanks. NULL: this is no word. */
+static const char *word_end(const Word *word)
+{
+    const char *end = NULL, *p;
+
+    for (p = word->text; *p; p++) {
+        if (p[0] == '?' && p[1] == '=') {
+            if (word->base64 || hex_value(p[2]) < 0 || hex_value(p[3]) < 0)
+                return p;
+            if (!end)
+                end = p;
+        }
+        if (p[0] == '=' && p[1] == '?' && p[2] != '=')
+            return end;
+    }
+    if (end || p == word->text || word->text[strcspn(word->text, blanks)] != '\0')
+        return end;
+    return p[-1] == '?' ? p - 1 : p;
 }
 
 /* Reads "=?charset?B?text?=" at `at`. Blanks in the text are let pass; another "=?" before the
@@ -157,16 +195,11 @@ static bool word_read(const char *at, Word *ret)
     word.base64 = p[1] == 'B' || p[1] == 'b';
     word.text = p + 3;
 
-    for (p = word.text; *p; p++) {
-        if (p[0] == '?' && p[1] == '=')
-            break;
-        if (p[0] == '=' && p[1] == '?' && p[2] != '=')
-            return false;
-    }
-    if (*p == '\0')
+    p = word_end(&word);
+    if (!p)
         return false;
     word.size = (size_t)(p - word.text);
-    word.end = p + 2;
+    word.end = p + strnlen(p, 2);
     *ret = word;
     return true;
 }

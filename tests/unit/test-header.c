@@ -53,6 +53,37 @@ static void header_overlong_word_is_decoded(void **state)
     assert_decodes("=?utf-8?q?with blanks\n in it?=", "with blanks in it");
 }
 
+static void header_word_in_the_wrong_place_or_form_is_decoded(void **state)
+{
+    assert_decodes("\"=?utf-8?q?Gr=C3=BCn?=\" <a@x>", "\"Grün\" <a@x>");
+    assert_decodes("=?utf-8?q?a?==?utf-8?q?b?=c", "abc");
+    assert_decodes("disk=?utf-8?b?w7w=?=full", "disküfull");
+    assert_decodes("=?UTF-8?b?R3LDvMOfZQ?= =?UTF-8?B?w7w=?=", "Grüßeü");
+    assert_decodes("=?utf-8*en?Q?a?=", "a");
+    assert_decodes("=?utf-8?Q?a b\n\t=C3=\n =BC?=", "a b ü"); /* folded as bodies are */
+    assert_decodes("=?utf-8?B?R3LD\n vMOfZQ==?=", "Grüße");
+    assert_decodes("=?utf-8?Q?Was ist?=E2=80=A6 Nichts!?=", "Was ist?… Nichts!");
+    assert_decodes("=?utf-8?Q?a?=21 b", "a21 b");
+    assert_decodes("=?utf-8?Q?a?=21 =?utf-8?Q?b?=", "a21 b");
+    assert_decodes("=?iso-8859-1?q?Gr=C3=BCn?= =?utf-8?q?Gr=FCn?=", "GrünGrün");
+    assert_decodes("=?utf-8?Q?raw \xc3\xbc?= =?iso-8859-1?q?raw_\xfc?=", "raw üraw ü");
+}
+
+static void header_word_that_is_cut_off_is_decoded(void **state)
+{
+    assert_decodes("x =?utf-8?B?R3LDvMOfZSBhd", "x Grüße a");
+    assert_decodes("=?utf-8?q?Gr=C3=BC=C3", "Grü\xef\xbf\xbd");
+    assert_decodes("=?utf-8?q?Gr=C3=BCn?", "Grün");
+    assert_decodes("=?utf-8?q?", "=?utf-8?q?");
+}
+
+static void header_order_of_writing_is_not_turned(void **state)
+{
+    assert_decodes("\xe2\x80\xae"
+                   "fdp.exe =?utf-8?q?=E2=81=A6x=E2=81=A9?=",
+                   "fdp.exe x");
+}
+
 static void header_bytes_without_charset_are_guessed(void **state)
 {
     assert_decodes("Gr\xc3\xbc\xc3\x9f"
@@ -80,8 +111,15 @@ static void header_garbage_stays_readable(void **state)
 static void header_hostile_value_costs_little(void **state)
 {
     static const char *const pieces[] = {
-        "=?",         "=?a?q?x",         "=?koi8-r?q?=F3?==?big5?q?=A4?=",
-        "=?utf-8?b?", "=?a?q?\" =?b?q?", "\t\n =",
+        "=?",
+        "=?a?q?x",
+        "=?koi8-r?q?=F3?==?big5?q?=A4?=",
+        "=?utf-8?b?",
+        "=?a?q?\" =?b?q?",
+        "\t\n =",
+        "=?a?q?x?=41",
+        "?=41",
+        "=?=",
     };
     size_t size = 262144;
     _cleanup_free_ char *value = malloc(size + 64);
@@ -161,6 +199,9 @@ int main(void)
         cmocka_unit_test(header_encoded_words_are_decoded),
         cmocka_unit_test(header_character_split_between_words_is_whole),
         cmocka_unit_test(header_overlong_word_is_decoded),
+        cmocka_unit_test(header_word_in_the_wrong_place_or_form_is_decoded),
+        cmocka_unit_test(header_word_that_is_cut_off_is_decoded),
+        cmocka_unit_test(header_order_of_writing_is_not_turned),
         cmocka_unit_test(header_bytes_without_charset_are_guessed),
         cmocka_unit_test(header_garbage_stays_readable),
         cmocka_unit_test(header_hostile_value_costs_little),

@@ -32,6 +32,16 @@ static void text_utf8_sequences_are_measured(void **state)
     assert_int_equal(utf8_sequence("", 0), 0);
 }
 
+static void text_direction_is_not_turned(void **state)
+{
+    assert_cleaned("a\xe2\x80\xae"
+                   "fdp.exe\xe2\x80\xac \xe2\x81\xa7x\xe2\x81\xa9",
+                   22, "afdp.exe x");
+    assert_line("\xe2\x80\xaa \xe2\x80\xabx", "x");
+    assert_line("\xe2\x80\x8e\xe2\x80\x8f",
+                "\xe2\x80\x8e\xe2\x80\x8f"); /* marks that turn nothing */
+}
+
 static void text_broken_utf8_is_none(void **state)
 {
     static const char *const broken[] = {
@@ -144,6 +154,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_utf8_sequences_are_measured),
+        cmocka_unit_test(text_direction_is_not_turned),
         cmocka_unit_test(text_broken_utf8_is_none),
         cmocka_unit_test(text_every_pair_of_bytes_becomes_clean),
         cmocka_unit_test(text_broken_sequence_becomes_one_replacement),
