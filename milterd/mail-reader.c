@@ -268,6 +268,8 @@ static int read_body(MailReader *reader, Mail *mail, bool after_empty_line, uint
         at_line = piece.whole;
         use_up(reader, &piece);
     }
+    if (r == 0 && !at_line)
+        r = mail_add_body(mail, "\r\n", 2, max);
     return r;
 }
 

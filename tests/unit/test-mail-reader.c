@@ -156,30 +156,31 @@ static void mail_reader_quoting_of_an_mbox_is_undone(void **state)
     assert_body(&single, ">From the start\r\n");
 }
 
-/* A line that no window holds, with a CRLF at any place of it. */
+/* A line that no window holds, with a CRLF, or the end, at any place of it. */
 static void mail_reader_long_lines_are_whole(void **state)
 {
-    for (size_t length = 65520; length < 65545; length++) {
-        _cleanup_free_ char *text = malloc(length * 2 + 64);
+    for (size_t i = 0; i < 50; i++) {
+        size_t length = 65520 + i / 2;
+        bool at_end = i % 2;
         _cleanup_(mail_reader_done) MailReader reader;
         _cleanup_(mail_done) Mail mail = {};
         FILE *file = tmpfile();
 
-        assert_non_null(text);
         assert_non_null(file);
         fputs("Subject: ", file);
-        for (size_t i = 0; i < length; i++)
+        for (size_t k = 0; k < length; k++)
             fputc('s', file);
         fputs("\n folded\n\n", file);
-        for (size_t i = 0; i < length; i++)
+        for (size_t k = 0; k < length; k++)
             fputc('b', file);
-        fputs("\r\nnext\r\n", file);
+        if (!at_end)
+            fputs("\r\nnext\r\n", file);
         rewind(file);
         assert_return_code(mail_reader_open(&reader, fileno(file)), 0);
         assert_int_equal(mail_reader_next(&reader, &mail, MAX_MESSAGE), 1);
         assert_int_equal(strlen(mail_header(&mail, "Subject")), length + strlen("\n folded"));
-        assert_int_equal(mail.body_size, length + 8);
-        assert_memory_equal(mail.body + length - 1, "b\r\nnext\r\n", 9);
+        assert_int_equal(mail.body_size, length + (at_end ? 2 : 8));
+        assert_memory_equal(mail.body + length - 1, "b\r\nnext\r\n", at_end ? 3 : 9);
         fclose(file);
     }
 }
