@@ -11,6 +11,7 @@
 #include "common/config-internal.h"
 
 #include <libconfig.h>
+#include <limits.h>
 #include <stdarg.h>
 
 #include "common/config-source.h"
@@ -151,6 +152,24 @@ void config_warning(ConfigFile *file, const ConfigNode *node, const char *format
     messages_add(file, &file->warnings, node ? config_setting_source_line(setting(node)) : 0,
                  format, args);
     va_end(args);
+}
+
+static void messages_adopt(Messages *messages, const Messages *other)
+{
+    for (size_t i = 0; i < messages_n(other); i++) {
+        char *text = strdup(messages_at(other, i));
+
+        if (text)
+            messages_consume(messages, UINT_MAX, text);
+        else
+            messages_count_more(messages);
+    }
+}
+
+void config_adopt(ConfigFile *file, const ConfigFile *other)
+{
+    messages_adopt(&file->errors, &other->errors);
+    messages_adopt(&file->warnings, &other->warnings);
 }
 
 size_t config_n_errors(const ConfigFile *file)

@@ -93,6 +93,9 @@ void config_error(ConfigFile *file, const ConfigNode *node, const char *format, 
 void config_warning(ConfigFile *file, const ConfigNode *node, const char *format, ...)
     PRINTF_LIKE(3, 4);
 
+/* Takes the errors and warnings of another file along, as they are, behind those of `file`. */
+void config_adopt(ConfigFile *file, const ConfigFile *other);
+
 /* In the order of their lines; the strings belong to the file. */
 size_t config_n_errors(const ConfigFile *file);
 const char *config_error_at(const ConfigFile *file, size_t index);

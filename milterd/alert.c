@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * A mail in, a record out; nothing is kept. All that comes from the mail is clean when it gets
- * into the record, and bounded so that the record fits into a frame even with every character
- * escaped that JSON escapes.
+ * A mail in, a record out; nothing is kept. A profile reads the mail into the record, the rule
+ * changes what it has read, and alert-limits.c cuts that to its size. All that comes from the mail
+ * is clean when it gets into the record.
  */
 
 #include "milterd/alert.h"
@@ -11,16 +11,16 @@
 #include <stdio.h>
 #include <strings.h>
 
-#include "common/cut.h"
-#include "common/text.h"
-#include "milterd/header.h"
+#include "milterd/alert-limits.h"
 #include "milterd/mime-part.h"
 #include "milterd/mime.h"
 
-#define TITLE_MAX_BYTES 512
-#define FIELD_MAX_BYTES 256
-#define ESCAPED_MAX_BYTES 54000 /* of the text in JSON; leaves room for all the rest of a frame */
 #define ID_DIGITS 32
+#define MESSAGE_MAX_BYTES 65536 /* of what a rule's template gives */
+
+/* All regexes of profiles and rules that read a mail share the steps of one on a long text
+ * (regex.c): so a hostile mail costs no more with thirty profiles than with one. */
+#define BUDGET ((size_t)40000000)
 
 /* The text of the first such header; "" where there is none, NULL for want of memory. */
 static const char *header_text(const Mail *mail, const char *name)
@@ -82,129 +82,235 @@ static int set_id(Record *record, const Mail *mail, const Rule *rule, usec_t now
     return record_set(&record->id, digits);
 }
 
-/* Title and fields */
+/* Reading the mail */
 
-/* Sets a member to as much of clean text in one line as may be. */
-static int set_short(char **member, const char *prefix, const char *text, size_t max_bytes)
-{
-    size_t size = strlen(text), keep = text_cut(text, size, max_bytes);
-    _cleanup_free_ char *value = NULL;
-
-    if (asprintf(&value, "%s%.*s%s", prefix, (int)keep, text, keep < size ? "…" : "") < 0) {
-        value = NULL;
-        return -ENOMEM;
-    }
-    return record_set(member, value);
-}
+/* What one alert is made with. */
+typedef struct Making {
+    const AlertSettings *settings;
+    Mail *mail;
+    const Rule *rule;
+    AlertNotes *notes; /* or NULL */
+    Record *record;
+    const char *profile; /* that has read the mail; NULL: none knew it */
+    size_t budget;
+} Making;
 
 static int set_title(Record *record, const Mail *mail)
 {
     const char *subject = header_text(mail, "Subject"), *from = header_text(mail, "From");
-    _cleanup_free_ char *envelope = NULL;
+    _cleanup_free_ char *envelope = NULL, *title = NULL;
 
     if (!subject || !from)
         return -ENOMEM;
     if (*subject)
-        return set_short(&record->title, "", subject, TITLE_MAX_BYTES);
-    if (*from)
-        return set_short(&record->title, "Mail from ", from, TITLE_MAX_BYTES);
-    if (!mail->envelope_from)
-        return record_set(&record->title, "Mail without a subject");
-    envelope = text_clean_line_dup(mail->envelope_from, strlen(mail->envelope_from));
-    if (!envelope)
-        return -ENOMEM;
-    if (!*envelope)
-        return record_set(&record->title, "Mail without a subject");
-    return set_short(&record->title, "Mail from ", envelope, TITLE_MAX_BYTES);
-}
+        return record_set(&record->title, subject);
+    if (!*from && mail->envelope_from) {
+        int r = set_clean(&envelope, mail->envelope_from, true);
 
-static int add_field(Record *record, const char *name, const char *value)
-{
-    _cleanup_free_ char *clean = NULL, *shortened = NULL;
-    int r;
-
-    if (!value)
-        return 0;
-    clean = text_clean_line_dup(value, strlen(value));
-    if (!clean)
-        return -ENOMEM;
-    if (!*clean)
-        return 0;
-    r = set_short(&shortened, "", clean, FIELD_MAX_BYTES);
-    if (r < 0)
-        return r;
-    return record_add_field(record, name, shortened);
-}
-
-static int add_fields(Record *record, const Mail *mail, const Rule *rule)
-{
-    const struct {
-        const char *name, *value;
-    } fields[] = {
-        { "rule", rule->name },
-        { "from", header_text(mail, "From") },
-        { "message_id", header_text(mail, "Message-ID") },
-        { "queue_id", mail->queue_id },
-        { "client", mail->client },
-    };
-    int r;
-
-    if (!fields[1].value || !fields[2].value)
-        return -ENOMEM;
-    for (size_t i = 0; i < ELEMENTSOF(fields); i++) {
-        r = add_field(record, fields[i].name, fields[i].value);
         if (r < 0)
             return r;
+        from = envelope;
     }
+    if (!*from)
+        return record_set(&record->title, "Mail without a subject");
+    if (asprintf(&title, "Mail from %s", from) < 0)
+        return -ENOMEM;
+    free(record->title);
+    record->title = steal_ptr(title);
     return 0;
 }
 
-/* The text */
-
-/* The bytes of the first `lines` lines. */
-static size_t lines_size(const char *text, size_t size, size_t lines)
-{
-    for (size_t i = 0; i < size; i++)
-        if (text[i] == '\n' && --lines == 0)
-            return i;
-    return size;
-}
-
-/* How much of a text fits into `max` bytes, and into the frame when it is escaped. */
-static size_t fitting_size(const char *text, size_t size, size_t max)
-{
-    size_t escaped = 0, n = 0;
-
-    for (; n < MIN(size, max); n++) {
-        escaped += strchr("\"\\\n\t", text[n]) ? 2 : 1;
-        if (escaped > ESCAPED_MAX_BYTES)
-            break;
-    }
-    return n < size ? text_cut(text, size, n) : size;
-}
-
-/* Shortens clean text to the rule's bounds. `more` tells that the text itself is not all. */
-static int limit_text(const char *text, const Rule *rule, bool more, char **ret)
-{
-    size_t size = strlen(text), keep = lines_size(text, size, (size_t)rule->max_lines);
-
-    if (keep == size && !more && fitting_size(text, size, rule->max_bytes) == size)
-        return record_set(ret, text);
-    return cut_text(text, fitting_size(text, keep, rule->max_bytes - CUT_NOTE_MAX), more, ret);
-}
-
-static int set_text(Record *record, Mail *mail, const Rule *rule)
+static int read_text(Making *making)
 {
     const char *text;
-    bool more;
+    bool cut;
+    int r = mail_text(making->mail, &text, &cut);
+
+    return r < 0 ? r : record_set(&making->record->text, text);
+}
+
+/* The mail as it is. */
+static int read_plain(Making *making)
+{
+    static const char *const names[] = { "Date", "From", "Subject" };
+    _cleanup_free_ char *text = NULL;
+    const char *body;
+    size_t size;
+    FILE *stream;
+    bool cut, failed;
     int r;
 
-    r = mail_text(mail, &text, &more);
+    r = mail_text(making->mail, &body, &cut);
     if (r < 0)
         return r;
-    if (text[strspn(text, " \t\n")] == '\0')
-        return record_set(&record->text, more ? "(no text that can be read)" : "(no text)");
-    return limit_text(text, rule, more, &record->text);
+    stream = open_memstream(&text, &size);
+    if (!stream)
+        return -ENOMEM;
+    for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+        const char *value = header_text(making->mail, names[i]);
+
+        if (!value)
+            r = -ENOMEM;
+        else if (*value)
+            fprintf(stream, "%s: %s\n", names[i], value);
+    }
+    fprintf(stream, "\n%s", body);
+    failed = ferror(stream);
+    if (fclose(stream) != 0 || failed || r < 0)
+        return -ENOMEM;
+    return record_set(&making->record->text, text);
+}
+
+/* Whose form, and which of its conditions held. */
+static int note_choice(const Making *making, const ProfileChoice *choice)
+{
+    AlertNotes *notes = making->notes;
+    bool matches;
+    int r;
+
+    r = record_set(&notes->profile, choice->profile->name);
+    if (r == 0)
+        r = record_set(&notes->form, choice->form->name);
+    free(notes->why);
+    notes->why = NULL;
+    return r < 0 ? r : match_explain(choice->match, making->mail, &matches, &notes->why);
+}
+
+/* 1 when some form knows the mail, 0, -ENOMEM. */
+static int choose(const Making *making, MatchInput *input, ProfileChoice *ret)
+{
+    const Profiles *profiles = making->settings->profiles;
+    const char *name = making->rule->profile;
+    const Profile *named;
+
+    if (!profiles)
+        return 0;
+    if (!name || streq(name, "auto"))
+        return profiles_choose(profiles, input, ret);
+    named = profiles_find(profiles, name);
+    return named ? profile_choose(named, input, ret) : 0;
+}
+
+static int read_mail(Making *making)
+{
+    _cleanup_(match_input_done) MatchInput input = {
+        .mail = making->mail,
+        .budget = &making->budget,
+        .owner = "profile",
+    };
+    AlertNotes *notes = making->notes;
+    ProfileChoice choice;
+    int r;
+
+    if (making->rule->profile && streq(making->rule->profile, "plain")) {
+        making->profile = "plain";
+        if (notes && (record_set(&notes->profile, "plain") < 0 ||
+                      record_set(&notes->why, "the rule wants the mail as it is\n") < 0))
+            return -ENOMEM;
+        return read_plain(making);
+    }
+    r = choose(making, &input, &choice);
+    if (r < 0)
+        return r;
+    if (r == 0) {
+        if (notes && record_set(&notes->why, "no profile that is asked knows the mail\n") < 0)
+            return -ENOMEM;
+        r = set_title(making->record, making->mail);
+        return r < 0 ? r : read_text(making);
+    }
+    making->profile = choice.profile->name;
+    r = notes ? note_choice(making, &choice) : 0;
+    if (r == 0)
+        r = profile_apply(&choice, &input, making->record);
+    if (r == 0 && !making->record->title)
+        r = set_title(making->record, making->mail);
+    return r;
+}
+
+/* What the rule says of it */
+
+/* The first line is the title; a single one is the text. */
+static int set_message(Making *making, Variables *variables)
+{
+    _cleanup_free_ char *text = NULL, *title = NULL, *message = NULL;
+    Record *record = making->record;
+    Rendered rendered;
+    char *rest;
+    int r;
+
+    r = template_render(making->rule->message, variables, MESSAGE_MAX_BYTES, &rendered);
+    if (r < 0)
+        return r;
+    message = rendered.text;
+    if (message[strspn(message, " \t\n")] == '\0')
+        return 0;
+    rest = strchr(message, '\n');
+    if (rest)
+        *rest++ = '\0';
+    if (rest && rest[strspn(rest, " \t\n")] != '\0')
+        r = set_clean(&title, message, true);
+    else
+        rest = message;
+    if (r == 0)
+        r = set_clean(&text, rest, false);
+    if (r < 0)
+        return r;
+    free(record->title);
+    free(record->text);
+    record->title = steal_ptr(title);
+    record->text = steal_ptr(text);
+    set_clear_facts(record);
+    return 0;
+}
+
+static int apply_rule(Making *making)
+{
+    _cleanup_(match_input_done) MatchInput input = {
+        .mail = making->mail,
+        .budget = &making->budget,
+    };
+    _cleanup_(variables_done) Variables variables = {
+        .mail = making->mail,
+        .record = making->record,
+        .profile = making->profile,
+        .rule = making->rule->name,
+    };
+    const Rule *rule = making->rule;
+    int r = 0;
+
+    if (!rule->message && set_is_empty(&rule->set))
+        return 0;
+    if (rule->match)
+        r = match_take(rule->match, &input, &variables);
+    variables.groups_taken = true;
+    if (r == 0)
+        r = readings_apply(&rule->read, &variables, &making->budget, "rule", rule->name);
+    if (r == 0)
+        r = set_apply(&rule->set, &variables, &making->budget, making->record);
+    if (r == 0 && rule->message)
+        r = set_message(making, &variables);
+    return r;
+}
+
+/* What each alert has */
+
+static int add_fields(const Making *making)
+{
+    const Mail *mail = making->mail;
+    const struct {
+        const char *name, *value;
+    } fields[] = {
+        { "rule", making->rule->name },        { "profile", making->profile },
+        { "from", header_text(mail, "From") }, { "message_id", header_text(mail, "Message-ID") },
+        { "queue_id", mail->queue_id },        { "client", mail->client },
+    };
+    int r = 0;
+
+    if (!fields[2].value || !fields[3].value)
+        return -ENOMEM;
+    for (size_t i = 0; r == 0 && i < ELEMENTSOF(fields); i++)
+        r = limits_add_field(making->record, fields[i].name, fields[i].value);
+    return r;
 }
 
 static usec_t choose_time(const Mail *mail, usec_t now)
@@ -230,6 +336,7 @@ int alert_from_mail(const AlertSettings *settings, Mail *mail, const Rule *rule,
                     AlertNotes *notes, Record **ret)
 {
     _cleanup_record_ Record *record = record_new();
+    Making making = { settings, mail, rule, notes, record, NULL, BUDGET };
     int r;
 
     if (!record)
@@ -237,13 +344,15 @@ int alert_from_mail(const AlertSettings *settings, Mail *mail, const Rule *rule,
     record->time_usec = choose_time(mail, now_usec);
     r = set_id(record, mail, rule, now_usec);
     if (r == 0)
-        r = set_title(record, mail);
+        r = read_mail(&making);
     if (r == 0)
-        r = set_text(record, mail, rule);
+        r = apply_rule(&making);
+    if (r == 0)
+        r = limits_apply(record, rule, mail->text && mail->text_cut);
     if (r == 0)
         r = record_set(&record->source, "milterd");
     if (r == 0)
-        r = add_fields(record, mail, rule);
+        r = add_fields(&making);
     for (size_t i = 0; r == 0 && i < rule->to.n; i++)
         r = record_add_to(record, rule->to.items[i]);
     if (r < 0)

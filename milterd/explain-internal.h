@@ -11,7 +11,7 @@
 
 typedef struct ExplainAlert {
     const Rule *rule;
-    Record *record;
+    Record *record; /* NULL: the rule skips such mails, and there is no alert */
     AlertNotes notes;
     char *message; /* as the room would show it */
 } ExplainAlert;

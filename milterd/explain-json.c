@@ -131,7 +131,8 @@ static int set_alerts(Json *object, const Judgement *judgement)
     int r = json_set_consume(object, "alerts", alerts);
 
     for (size_t i = 0; r == 0 && i < judgement->n_alerts; i++)
-        r = add_alert(alerts, &judgement->alerts[i]);
+        if (judgement->alerts[i].record)
+            r = add_alert(alerts, &judgement->alerts[i]);
     return r;
 }
 

@@ -135,8 +135,13 @@ static int print_alert(FILE *stream, const ExplainAlert *alert)
     const AlertNotes *notes = &alert->notes;
     _cleanup_free_ char *json = NULL;
     size_t size;
-    int r = record_write(alert->record, &json, &size);
+    int r;
 
+    if (!alert->record) {
+        fprintf(stream, "rule %s skips the mail: no alert\n", alert->rule->name);
+        return 0;
+    }
+    r = record_write(alert->record, &json, &size);
     if (r < 0)
         return r;
     fprintf(stream, "alert of rule %s\n", alert->rule->name);

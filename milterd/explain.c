@@ -123,6 +123,8 @@ static int judge_rule(Judgement *judgement, const AlertSettings *settings, const
     int r;
 
     *alert = (ExplainAlert){ .rule = rule };
+    if (rule->skip)
+        return 0;
     r = alert_from_mail(settings, judgement->mail, rule, now, &alert->notes, &alert->record);
     return r < 0 ? r
                  : compose_message(alert->record, COMPOSE_STYLED, now, MESSAGE_MAX_BYTES,

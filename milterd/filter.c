@@ -48,7 +48,7 @@ static const Filter *filter;
 static unsigned long no_reply; /* the SMFIP_NR_ bits of steps that are not answered */
 static unsigned long no_step;  /* the SMFIP_NO bits of steps that are not sent */
 
-static MacroNeeds macros; /* of the rules */
+static MacroNeeds macros; /* of the rules and profiles */
 
 static unsigned long choose_no_reply(const Filter *self)
 {
@@ -74,7 +74,7 @@ static unsigned long choose_no_step(const Filter *self)
 {
     unsigned long bits = SMFIP_NOUNKNOWN;
 
-    if (!rules_look_at(&self->settings->rules, MAIL_STAGE_HELO))
+    if (!settings_need_helo(self->settings))
         bits |= SMFIP_NOHELO;
     /* Without DATA the recipients are looked at together with the headers. */
     if (!rules_decide_at(&self->settings->rules, MAIL_STAGE_DATA))
@@ -185,10 +185,10 @@ static sfsistat look(Session *session, MailStage stage, unsigned long no_reply_b
     return SMFIS_CONTINUE;
 }
 
-static void choose_macros(const RuleSet *rules)
+static void choose_macros(const Settings *settings)
 {
     const char *names[MAIL_MACROS_MAX];
-    size_t n = rules_macros(rules, names);
+    size_t n = settings_macros(settings, names);
 
     macro_needs_begin(&macros, "i");
     for (size_t i = 0; i < n; i++)
@@ -460,7 +460,7 @@ int filter_open(const Filter *self)
     filter = self;
     no_reply = choose_no_reply(self);
     no_step = choose_no_step(self);
-    choose_macros(&self->settings->rules);
+    choose_macros(self->settings);
 
     /* libmilter's own complaints; beside us on standard error where nobody collects them. */
     openlog(name, LOG_PID | (getenv("JOURNAL_STREAM") ? 0 : LOG_PERROR), LOG_MAIL);

@@ -122,11 +122,14 @@ static int make_alerts(const AlertSettings *settings, Alerts *alerts, Mail *mail
     usec_t now = now_usec(CLOCK_REALTIME);
 
     for (size_t i = 0; i < n_rules; i++) {
-        int r = alert_from_mail(settings, mail, rules[i], now, NULL, &alerts->items[i].record);
+        int r;
 
+        if (rules[i]->skip)
+            continue;
+        r = alert_from_mail(settings, mail, rules[i], now, NULL, &alerts->items[alerts->n].record);
         if (r < 0)
             return r;
-        alerts->items[i].rule = rules[i];
+        alerts->items[alerts->n].rule = rules[i];
         alerts->n++;
     }
     return 0;
@@ -173,6 +176,7 @@ static void log_fate(const Alert *alert, const Fate *fate, const Mail *mail, Ver
         { "queue_id", mail->queue_id },
         { "message_id", record_field(record, "message_id") },
         { "rule", alert->rule->name },
+        { "profile", record_field(record, "profile") },
         { "to", to },
         { "receipt", fate->receipt },
         { "reason", reason },
@@ -198,6 +202,11 @@ int handover(const Settings *settings, Mail *mail, const Rule *const *rules, siz
     if (r < 0)
         return r;
 
+    if (alerts.n == 0) {
+        log_debug("rule \"%s\" matches a mail, which is no alert for it", rules[n_rules - 1]->name);
+        *ret_result = HANDOVER_TAKEN;
+        return 0;
+    }
     send_alerts(settings->relay.socket, alerts.items, alerts.n,
                 began + settings->relay.timeout_usec);
     took = now_usec(CLOCK_MONOTONIC) - began;

@@ -14,8 +14,8 @@ typedef enum HandoverResult {
     HANDOVER_DEFER, /* it has not; the mail is to come again */
 } HandoverResult;
 
-/* Makes a record for each of the rules that matched, 1 to RULES_MATCHED_MAX, sends them, waits for
- * their receipts at most `relay.timeout`, and writes for each alert the one line of log that tells
- * its fate. 0 with *ret_result, or -ENOMEM. Thread-safe. */
+/* Makes a record for each of the rules that matched, 1 to RULES_MATCHED_MAX, but not for one that
+ * says `skip`, sends them, waits for their receipts at most `relay.timeout`, and writes for each
+ * alert the one line of log that tells its fate. 0 with *ret_result, or -ENOMEM. Thread-safe. */
 int handover(const Settings *settings, Mail *mail, const Rule *const *rules, size_t n_rules,
              HandoverResult *ret_result);

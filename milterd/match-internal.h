@@ -7,8 +7,6 @@
 
 #include <stdatomic.h>
 
-#include "milterd/pattern.h"
-
 typedef enum MatchField {
     MATCH_CLIENT,
     MATCH_CLIENT_NAME,
@@ -22,6 +20,7 @@ typedef enum MatchField {
     MATCH_BODY,
     MATCH_MACRO,
     _MATCH_FIELD_MAX,
+    MATCH_VALUE = _MATCH_FIELD_MAX, /* no field of a mail: some value that is at hand */
 } MatchField;
 
 typedef struct MatchFieldInfo {
@@ -32,7 +31,7 @@ typedef struct MatchFieldInfo {
     bool text;       /* decoded header text: in one line, white space folded */
 } MatchFieldInfo;
 
-extern const MatchFieldInfo match_fields[_MATCH_FIELD_MAX];
+extern const MatchFieldInfo match_fields[_MATCH_FIELD_MAX + 1];
 
 typedef struct Alternative {
     char *name; /* of the header or macro; NULL for other fields */

@@ -16,7 +16,7 @@
 /* How deep `not` and lists may stand in one another. */
 #define DEPTH_MAX 8
 
-const MatchFieldInfo match_fields[_MATCH_FIELD_MAX] = {
+const MatchFieldInfo match_fields[_MATCH_FIELD_MAX + 1] = {
     [MATCH_CLIENT] = { "client", MAIL_STAGE_CONNECT, .caseless = true },
     [MATCH_CLIENT_NAME] = { "client_name", MAIL_STAGE_CONNECT, .caseless = true },
     [MATCH_HELO] = { "helo", MAIL_STAGE_HELO, .caseless = true },
@@ -28,6 +28,7 @@ const MatchFieldInfo match_fields[_MATCH_FIELD_MAX] = {
     [MATCH_HEADER] = { "header", MAIL_STAGE_HEADERS, .named = true, .text = true },
     [MATCH_BODY] = { "body", MAIL_STAGE_MESSAGE },
     [MATCH_MACRO] = { "macro", MAIL_STAGE_MESSAGE, .named = true },
+    [MATCH_VALUE] = { "this", MAIL_STAGE_MESSAGE, .caseless = true },
 };
 
 static const char *const field_names[] = {
@@ -250,6 +251,11 @@ static int parse_value(ConfigFile *file, MatchField field, const ConfigNode *nod
     return wrong(file, node,
                  "must be a string in quotes, a group such as { glob = \"*\"; }, or a "
                  "list of these");
+}
+
+int match_parse_value(ConfigFile *file, const ConfigNode *node, Pattern **ret)
+{
+    return parse_value(file, MATCH_VALUE, node, 0, ret);
 }
 
 static int check_header_name(ConfigFile *file, const ConfigNode *node, const char *name)

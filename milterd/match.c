@@ -217,7 +217,7 @@ static int read_values(MatchInput *input, MatchField field, const Alternative *a
     case MATCH_HELO:
         buffer[0] = mail->helo;
         break;
-    case _MATCH_FIELD_MAX:
+    case MATCH_VALUE:
         break;
     }
     *ret_n = buffer[0] ? 1 : 0;
@@ -225,7 +225,7 @@ static int read_values(MatchInput *input, MatchField field, const Alternative *a
 }
 
 /* 1 when it holds, 0 when not, -ENOMEM. */
-static int condition_holds(const Condition *condition, MatchInput *input, bool *ret_gave_up)
+static int condition_holds(const Condition *condition, MatchInput *input, PatternSearch *search)
 {
     const char *buffer[VALUES_MAX], *const *values;
     size_t n;
@@ -237,34 +237,101 @@ static int condition_holds(const Condition *condition, MatchInput *input, bool *
         r = read_values(input, condition->field, alternative, buffer, &values, &n);
         if (r < 0)
             return r;
-        if (pattern_match(alternative->pattern, values, n, ret_gave_up))
-            return 1;
+        if (pattern_search(alternative->pattern, values, n, search))
+            return search->error < 0 ? search->error : 1;
     }
     return 0;
 }
 
 int match_look(const Match *match, MatchInput *input, MailStage first, MailStage last,
-               const char *rule)
+               const char *name)
 {
     for (size_t i = 0; i < match->n_conditions; i++) {
         const Condition *condition = &match->conditions[i];
-        bool gave_up = false;
+        PatternSearch search = { .budget = input->budget };
         int r;
 
         if (condition->stage < first || condition->stage > last)
             continue;
-        r = condition_holds(condition, input, &gave_up);
+        r = condition_holds(condition, input, &search);
         /* The flag alone is written to, and it is atomic. */
-        if (gave_up && !atomic_exchange(&((Match *)match)->gave_up_said, true))
-            log_warning("rule \"%s\": a regex on %s reached its limits with a mail, and counts as "
+        if (search.gave_up && !atomic_exchange(&((Match *)match)->gave_up_said, true))
+            log_warning("%s \"%s\": a regex on %s reached its limits with a mail, and counts as "
                         "not matching; make it simpler",
-                        rule, match_fields[condition->field].name);
+                        input->owner ? input->owner : "rule", name,
+                        match_fields[condition->field].name);
         if (r < 0)
             return r;
         if (r == 0)
             return MATCH_FAILS;
     }
     return MATCH_OPEN;
+}
+
+/* Groups */
+
+int match_take(const Match *match, MatchInput *input, Variables *variables)
+{
+    PatternSearch search = {
+        .budget = input->budget,
+        .take = variables_take,
+        .userdata = variables,
+    };
+
+    for (size_t i = 0; i < match->n_conditions; i++) {
+        int r = condition_holds(&match->conditions[i], input, &search);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* The next regex whose groups may be taken, by the place of the one before; NULL: no more. */
+typedef struct Place {
+    size_t condition, alternative, regex;
+} Place;
+
+static const Regex *next_regex(const Match *match, Place *place)
+{
+    while (place->condition < match->n_conditions) {
+        const Condition *condition = &match->conditions[place->condition];
+        const Regex *regex = NULL;
+
+        if (place->alternative < condition->n_alternatives)
+            regex =
+                pattern_regex(condition->alternatives[place->alternative].pattern, place->regex++);
+        if (regex)
+            return regex;
+        place->regex = 0;
+        if (++place->alternative >= condition->n_alternatives) {
+            place->alternative = 0;
+            place->condition++;
+        }
+    }
+    return NULL;
+}
+
+int match_add_names(const Match *match, bool in_rule, Names *names, const char **ret_taken)
+{
+    const Regex *regex;
+    Place place = {};
+    int r = 0;
+
+    while (r == 0 && (regex = next_regex(match, &place)))
+        r = variables_add_groups(regex, in_rule, names, ret_taken);
+    return r;
+}
+
+size_t match_n_groups(const Match *match)
+{
+    const Regex *regex;
+    Place place = {};
+    size_t n = 0;
+
+    while ((regex = next_regex(match, &place)))
+        n = MAX(n, regex_n_groups(regex));
+    return n;
 }
 
 /* Explanations */
@@ -319,11 +386,12 @@ static int print_alternative(FILE *stream, MatchField field, const Alternative *
 static int explain(const Match *match, Mail *mail, FILE *stream)
 {
     _cleanup_(match_input_done) MatchInput input = { .mail = mail };
-    bool gave_up, all = true;
+    bool all = true;
 
     for (size_t i = 0; i < match->n_conditions; i++) {
         const Condition *condition = &match->conditions[i];
-        int r = condition_holds(condition, &input, &gave_up);
+        PatternSearch search = {};
+        int r = condition_holds(condition, &input, &search);
 
         if (r < 0)
             return r;

@@ -6,7 +6,8 @@
  */
 
 #include "common/config.h"
-#include "milterd/mail.h"
+#include "milterd/pattern.h"
+#include "milterd/variables.h"
 
 typedef struct Match Match;
 
@@ -19,6 +20,8 @@ typedef struct MatchInput {
     char **from_addresses; /* those of `from` that are ours to free */
     size_t n_from_addresses;
     bool from_known;
+    size_t *budget;    /* of all regexes together (pattern.h); NULL: no such bound */
+    const char *owner; /* what the log calls those that match; NULL: "rule" */
 } MatchInput;
 
 void match_input_done(MatchInput *input);
@@ -46,9 +49,22 @@ typedef enum MatchResult {
 } MatchResult;
 
 /* Looks at the conditions that stages `first` to `last` decide: a MatchResult, or -ENOMEM.
- * `rule` names the rule in the log, once for each match, when a regex reaches its limits. */
+ * `name` names the owner in the log, once for each match, when a regex reaches its limits. */
 int match_look(const Match *match, MatchInput *input, MailStage first, MailStage last,
-               const char *rule);
+               const char *name);
+
+/* Takes the groups of the regexes of a match that holds. -ENOMEM. */
+int match_take(const Match *match, MatchInput *input, Variables *variables);
+
+/* Adds the names of the groups that it may take; *ret_taken as variables_add_groups() has it. */
+int match_add_names(const Match *match, bool in_rule, Names *names, const char **ret_taken);
+
+/* How many groups at most a regex in it has whose groups may be taken. */
+size_t match_n_groups(const Match *match);
+
+/* What a value of any kind may be compared with, ASCII letters equal in either case. 0; -EINVAL
+ * when what is wrong has been reported; -ENOMEM. */
+int match_parse_value(ConfigFile *file, const ConfigNode *node, Pattern **ret);
 
 /* Each condition and whether it holds, for people, a line each. The caller frees it. -ENOMEM. */
 int match_explain(const Match *match, Mail *mail, bool *ret_matches, char **ret_lines);

@@ -11,7 +11,6 @@
 #include <stdio.h>
 
 #include "common/text.h"
-#include "milterd/regex.h"
 
 #define ADDRESS_SIZE 16
 
@@ -292,50 +291,72 @@ static bool match_cidr(const Pattern *pattern, const char *value)
     return memcmp(address, pattern->address, ADDRESS_SIZE) == 0;
 }
 
-static bool match_value(const Pattern *pattern, const char *value, size_t *budget,
-                        bool *ret_gave_up)
+static RegexResult match_regex(const Pattern *pattern, const char *value, size_t size,
+                               size_t *budget, PatternSearch *search, bool below_not)
+{
+    size_t granted = search->budget ? MIN(*budget, *search->budget) : *budget, left = granted;
+    RegexResult result;
+
+    if (search->take && !below_not && regex_n_groups(pattern->regex) > 0) {
+        RegexSpans spans;
+
+        result = regex_search_groups(pattern->regex, value, size, 0, &left, &spans);
+        if (result == REGEX_MATCH)
+            search->error = search->take(search->userdata, pattern->regex, value, &spans);
+    } else {
+        result = regex_search(pattern->regex, value, size, &left);
+    }
+    *budget -= granted - left;
+    if (search->budget)
+        *search->budget -= granted - left;
+    return result;
+}
+
+static RegexResult match_value(const Pattern *pattern, const char *value, size_t *budget,
+                               PatternSearch *search, bool below_not)
 {
     size_t size = strnlen(value, pattern->value_max);
-    RegexResult result;
+    bool matches;
 
     switch (pattern->kind) {
     case PATTERN_EQUAL:
-        return match_equal(pattern, value, size);
+        matches = match_equal(pattern, value, size);
+        break;
     case PATTERN_GLOB:
-        return match_glob(pattern, value, size);
+        matches = match_glob(pattern, value, size);
+        break;
     case PATTERN_CIDR:
-        return match_cidr(pattern, value);
+        matches = match_cidr(pattern, value);
+        break;
     default:
-        result = regex_search(pattern->regex, value, size, budget);
-        if (result == REGEX_GAVE_UP)
-            *ret_gave_up = true;
-        return result == REGEX_MATCH;
+        return match_regex(pattern, value, size, budget, search, below_not);
     }
+    return matches ? REGEX_MATCH : REGEX_NO_MATCH;
 }
 
-bool pattern_match(const Pattern *pattern, const char *const *values, size_t n_values,
-                   bool *ret_gave_up)
+static bool search_values(const Pattern *pattern, const char *const *values, size_t n_values,
+                          PatternSearch *search, bool below_not)
 {
     size_t budget = pattern->regex ? regex_budget(pattern->regex) : 0;
     bool inverted = pattern->kind == PATTERN_NOT;
 
     if (pattern->kind == PATTERN_NOT || pattern->kind == PATTERN_ANY) {
         for (size_t i = 0; i < pattern->n_inner; i++)
-            if (pattern_match(pattern->inner[i], values, n_values, ret_gave_up))
+            if (search_values(pattern->inner[i], values, n_values, search, below_not || inverted))
                 return !inverted;
         return inverted;
     }
-    for (size_t i = 0; i < n_values; i++) {
-        bool gave_up = false;
-
-        if (match_value(pattern, values[i], &budget, &gave_up))
+    for (size_t i = 0; i < n_values; i++)
+        switch (match_value(pattern, values[i], &budget, search, below_not)) {
+        case REGEX_MATCH:
             return true;
-        /* One is enough: a mail may bring a thousand values, each made to cost all it can. */
-        if (gave_up) {
-            *ret_gave_up = true;
+        case REGEX_NO_MATCH:
+            break;
+        case REGEX_GAVE_UP:
+            /* One is enough: a mail may bring a thousand values, each made to cost all it can. */
+            search->gave_up = true;
             return false;
         }
-    }
     return false;
 }
 
@@ -346,6 +367,41 @@ bool pattern_is_negative(const Pattern *pattern)
             if (pattern_is_negative(pattern->inner[i]))
                 return true;
     return pattern->kind == PATTERN_NOT;
+}
+
+bool pattern_search(const Pattern *pattern, const char *const *values, size_t n_values,
+                    PatternSearch *search)
+{
+    return search_values(pattern, values, n_values, search, false);
+}
+
+bool pattern_match(const Pattern *pattern, const char *const *values, size_t n_values,
+                   bool *ret_gave_up)
+{
+    PatternSearch search = {};
+    bool matches = pattern_search(pattern, values, n_values, &search);
+
+    if (search.gave_up)
+        *ret_gave_up = true;
+    return matches;
+}
+
+static const Regex *nth_regex(const Pattern *pattern, size_t *index)
+{
+    if (pattern->regex)
+        return (*index)-- == 0 ? pattern->regex : NULL;
+    for (size_t i = 0; pattern->kind == PATTERN_ANY && i < pattern->n_inner; i++) {
+        const Regex *regex = nth_regex(pattern->inner[i], index);
+
+        if (regex)
+            return regex;
+    }
+    return NULL;
+}
+
+const Regex *pattern_regex(const Pattern *pattern, size_t index)
+{
+    return nth_regex(pattern, &index);
 }
 
 static void describe(const Pattern *pattern, FILE *stream)

@@ -14,7 +14,7 @@
  * texts are compared.
  */
 
-#include "common/util.h"
+#include "milterd/regex.h"
 
 #define PATTERN_VALUE_MAX 8192 /* bytes of a value that are looked at */
 #define PATTERN_LONG_MAX 65536 /* the same for texts */
@@ -55,6 +55,25 @@ bool pattern_match(const Pattern *pattern, const char *const *values, size_t n_v
 
 /* Whether it matches things for what they are not, as `not` does. */
 bool pattern_is_negative(const Pattern *pattern);
+/* What comparing tells besides. */
+typedef struct PatternSearch {
+    size_t *budget; /* steps that all regexes of a mail may cost together, on top of what each may
+                     * cost by itself; it is taken from. NULL: no such bound */
+    bool gave_up;   /* set where a regex reached a limit */
+
+    /* Takes the groups of a regex that has some and held, not of one below `not`; `spans` is of
+     * `text`. 0 or -ENOMEM, which ends up in `error`. NULL: nobody wants them. */
+    int (*take)(void *userdata, const Regex *regex, const char *text, const RegexSpans *spans);
+    void *userdata;
+    int error;
+} PatternSearch;
+
+/* The same as pattern_match(). */
+bool pattern_search(const Pattern *pattern, const char *const *values, size_t n_values,
+                    PatternSearch *search);
+
+/* The regexes in it whose groups can be taken, by `index` from 0 on; NULL: no more. */
+const Regex *pattern_regex(const Pattern *pattern, size_t index);
 
 /* As a person would say it: `"a@x"`, `glob "Cron <*"`, `not one of "a", "b"`. NULL for want of
  * memory; the caller frees it. */

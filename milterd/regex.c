@@ -114,20 +114,77 @@ static int on_step(pcre2_callout_block *block, void *userdata)
     return 0;
 }
 
-RegexResult regex_search(const Regex *regex, const char *text, size_t size, size_t *budget)
+static RegexResult search(const Regex *regex, const char *text, size_t size, size_t offset,
+                          size_t *budget, pcre2_match_data *data)
 {
     /* Of this search's own: others search with the same Regex meanwhile. */
     pcre2_match_context *limits = pcre2_match_context_copy(regex->limits);
-    pcre2_match_data *data = pcre2_match_data_create(1, NULL); /* groups are of no interest */
     int r = PCRE2_ERROR_NOMEMORY;
 
     if (limits && data) {
         pcre2_set_callout(limits, on_step, budget);
-        r = pcre2_match(regex->code, (PCRE2_SPTR)text, size, 0, 0, data, limits);
+        r = pcre2_match(regex->code, (PCRE2_SPTR)text, size, offset, 0, data, limits);
     }
-    pcre2_match_data_free(data);
     pcre2_match_context_free(limits);
     if (r >= 0)
         return REGEX_MATCH;
     return r == PCRE2_ERROR_NOMATCH ? REGEX_NO_MATCH : REGEX_GAVE_UP;
+}
+
+RegexResult regex_search(const Regex *regex, const char *text, size_t size, size_t *budget)
+{
+    pcre2_match_data *data = pcre2_match_data_create(1, NULL); /* groups are of no interest */
+    RegexResult result = search(regex, text, size, 0, budget, data);
+
+    pcre2_match_data_free(data);
+    return result;
+}
+
+RegexResult regex_search_groups(const Regex *regex, const char *text, size_t size, size_t offset,
+                                size_t *budget, RegexSpans *ret)
+{
+    pcre2_match_data *data = pcre2_match_data_create_from_pattern(regex->code, NULL);
+    RegexResult result = search(regex, text, size, offset, budget, data);
+
+    if (result == REGEX_MATCH) {
+        const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(data);
+        size_t n = MIN((size_t)pcre2_get_ovector_count(data), ELEMENTSOF(ret->items));
+
+        *ret = (RegexSpans){};
+        for (size_t i = 0; i < n; i++) {
+            size_t start = ends[2 * i], end = ends[2 * i + 1];
+
+            /* With \\K in a lookahead a match may end before it begins. */
+            if (start != PCRE2_UNSET && start <= end && end <= size)
+                ret->items[i] = (RegexSpan){ start, end - start, true };
+        }
+    }
+    pcre2_match_data_free(data);
+    return result;
+}
+
+static uint32_t info(const Regex *regex, uint32_t what)
+{
+    uint32_t value = 0;
+
+    pcre2_pattern_info(regex->code, what, &value);
+    return value;
+}
+
+size_t regex_n_groups(const Regex *regex)
+{
+    return info(regex, PCRE2_INFO_CAPTURECOUNT);
+}
+
+const char *regex_group_name(const Regex *regex, size_t index, size_t *ret_group)
+{
+    PCRE2_SPTR table;
+
+    if (index >= info(regex, PCRE2_INFO_NAMECOUNT) ||
+        pcre2_pattern_info(regex->code, PCRE2_INFO_NAMETABLE, &table) != 0)
+        return NULL;
+    /* Each entry: the group's number in two bytes, then its name. */
+    table += index * info(regex, PCRE2_INFO_NAMEENTRYSIZE);
+    *ret_group = (size_t)table[0] << 8 | table[1];
+    return (const char *)table + 2;
 }

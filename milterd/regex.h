@@ -34,3 +34,24 @@ size_t regex_budget(const Regex *regex);
 /* Takes what it costs from *budget. Broken UTF-8 in the text matches nothing, the rest of it is
  * searched all the same. */
 RegexResult regex_search(const Regex *regex, const char *text, size_t size, size_t *budget);
+
+#define REGEX_GROUPS_MAX 64 /* groups in parentheses that are told; others match all the same */
+
+typedef struct RegexSpan {
+    size_t start, size;
+    bool set; /* the group took part */
+} RegexSpan;
+
+typedef struct RegexSpans {
+    RegexSpan items[REGEX_GROUPS_MAX + 1]; /* 0 is the whole match, then each group */
+} RegexSpans;
+
+/* The same, from `offset` on, and tells where. */
+RegexResult regex_search_groups(const Regex *regex, const char *text, size_t size, size_t offset,
+                                size_t *budget, RegexSpans *ret);
+
+size_t regex_n_groups(const Regex *regex); /* the whole match is none */
+
+/* The named groups, by `index` from 0 on; NULL: no more. A name may come twice. It belongs to
+ * the regex. */
+const char *regex_group_name(const Regex *regex, size_t index, size_t *ret_group);

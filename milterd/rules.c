@@ -13,12 +13,8 @@
 #include "milterd/rules.h"
 
 #include <assert.h>
-#include <stdio.h>
 
-#include "milterd/match.h"
 #include "milterd/trust.h"
-
-#define NAME_MAX_BYTES 64
 
 const char *const verdict_names[] = {
     [VERDICT_CONTINUE] = "continue", [VERDICT_ACCEPT] = "accept",
@@ -26,77 +22,6 @@ const char *const verdict_names[] = {
     [VERDICT_TEMPFAIL] = "tempfail", [VERDICT_QUARANTINE] = "quarantine",
     [VERDICT_QUARANTINE + 1] = NULL,
 };
-
-/* Names stand in logs and records, as they are. */
-static bool is_name(const char *name)
-{
-    size_t length = strlen(name);
-
-    return length > 0 && length <= NAME_MAX_BYTES &&
-           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") ==
-               length;
-}
-
-static int check_name(ConfigFile *file, const ConfigNode *node, void *target)
-{
-    const char *name = *(char **)target;
-    char path[CONFIG_NODE_PATH_MAX];
-
-    if (!is_name(name))
-        config_error(file, node,
-                     "%s: \"%.100s\" is no name; allowed are 1 to %d of A-Z a-z 0-9 . _ : -",
-                     config_node_path(node, path), name, NAME_MAX_BYTES);
-    return 0;
-}
-
-static int check_to(ConfigFile *file, const ConfigNode *node, void *target)
-{
-    const ConfigStrings *to = target;
-    char path[CONFIG_NODE_PATH_MAX];
-
-    config_node_path(node, path);
-    for (size_t i = 0; i < to->n; i++) {
-        bool twice = false;
-
-        if (to->items[i][0] == '\0' || strlen(to->items[i]) > NAME_MAX_BYTES)
-            config_error(file, node,
-                         "%s: \"%.100s\" is no name of a destination; it has 1 to %d bytes", path,
-                         to->items[i], NAME_MAX_BYTES);
-        for (size_t j = 0; j < i && !twice; j++)
-            twice = streq(to->items[i], to->items[j]);
-        if (twice)
-            config_error(file, node, "%s: \"%.100s\" stands there twice, once is allowed", path,
-                         to->items[i]);
-    }
-    return 0;
-}
-
-const ConfigKey rule_keys[] = {
-    { "name", CONFIG_STRING, offsetof(Rule, name), .required = true, .parse = check_name },
-    { "match", CONFIG_CUSTOM, offsetof(Rule, match), .required = true, .parse = match_parse },
-    { "trust", CONFIG_CUSTOM, offsetof(Rule, trust), .parse = trust_parse },
-    { "to", CONFIG_STRINGS, offsetof(Rule, to), .min = 1, .max = RULE_DESTINATIONS_MAX,
-      .parse = check_to },
-    { "verdict", CONFIG_CHOICE, offsetof(Rule, verdict), .fallback = "\"continue\"",
-      .choices = verdict_names },
-    { "next", CONFIG_BOOL, offsetof(Rule, next), .fallback = "false" },
-    { "max_lines", CONFIG_INT, offsetof(Rule, max_lines), .fallback = "20", .min = 1, .max = 1000 },
-    { "max_bytes", CONFIG_SIZE, offsetof(Rule, max_bytes), .fallback = "\"4K\"", .min = 256,
-      .max = 49152 },
-    {},
-};
-
-void rule_free(void *item)
-{
-    Rule *rule = item;
-
-    if (!rule)
-        return;
-    match_free(rule->match);
-    trust_free(rule->trust);
-    config_target_done(rule_keys, rule);
-    free(rule);
-}
 
 static const Rule *rule_at(const RuleSet *rules, size_t index)
 {
@@ -135,18 +60,26 @@ static int look(const Rule *rule, MatchInput *input, MailStage first, MailStage 
     return match_look(rule->match, input, first, last, rule->name);
 }
 
-/* Adds to the *n names that there are; counts those that have no room as well. */
-static void collect_macro(const char *name, const char *names[static MAIL_MACROS_MAX], size_t *n)
+bool rules_use(const RuleSet *rules, const char *name)
 {
-    for (size_t i = 0; i < MIN(*n, (size_t)MAIL_MACROS_MAX); i++)
-        if (streq(names[i], name))
-            return;
-    if (*n < MAIL_MACROS_MAX)
-        names[*n] = name;
-    (*n)++;
+    for (size_t i = 0; i < rules->n; i++)
+        if (names_have(&rule_at(rules, i)->uses, name))
+            return true;
+    return false;
 }
 
-static size_t collect_macros(const RuleSet *rules, const char *names[static MAIL_MACROS_MAX])
+size_t macros_collect(const char *name, const char *names[static MAIL_MACROS_MAX], size_t n)
+{
+    for (size_t i = 0; i < MIN(n, (size_t)MAIL_MACROS_MAX); i++)
+        if (streq(names[i], name))
+            return n;
+    if (n < MAIL_MACROS_MAX)
+        names[n] = name;
+    return n + 1;
+}
+
+/* Counts those that have no room as well, unless they are in `names` already. */
+size_t rules_collect_macros(const RuleSet *rules, const char *names[static MAIL_MACROS_MAX])
 {
     size_t n = 0;
 
@@ -156,79 +89,18 @@ static size_t collect_macros(const RuleSet *rules, const char *names[static MAIL
         const char *name;
 
         while (rule->match && (name = match_next_macro(rule->match, &of_match)))
-            collect_macro(name, names, &n);
+            n = macros_collect(name, names, n);
         while (rule->trust && (name = trust_next_macro(rule->trust, &of_trust)))
-            collect_macro(name, names, &n);
+            n = macros_collect(name, names, n);
+        for (size_t j = 0; j < rule->macros.n; j++)
+            n = macros_collect(rule->macros.items[j], names, n);
     }
     return n;
-}
-
-static size_t count_next(const RuleSet *rules)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < rules->n; i++)
-        n += rule_at(rules, i)->next;
-    return n;
-}
-
-/* What throws mail away, whoever it is from, can be turned against the mail of others, and can be
- * made to post what it likes without a trace. */
-static void warn_of_forgery(ConfigFile *file, const ConfigNode *list, const RuleSet *rules)
-{
-    for (size_t i = 0; i < rules->n; i++) {
-        const Rule *rule = rule_at(rules, i);
-
-        if ((rule->verdict != VERDICT_DISCARD && rule->verdict != VERDICT_REJECT) || rule->trust ||
-            !rule->match || match_demands_origin(rule->match))
-            continue;
-        config_warning(file, config_node_get(config_node_at(list, i), "verdict"),
-                       "rules[%zu].verdict: \"%s\" holds for mail that anybody can make to look "
-                       "so; say where it must come from, by trust, such as trust = [ \"local\", "
-                       "\"auth\", \"192.0.2.0/28\" ], or by client, client_name, auth or macro in "
-                       "match",
-                       i, verdict_names[rule->verdict]);
-    }
-}
-
-int rules_check(ConfigFile *file, const ConfigNode *node, void *target)
-{
-    const char *macros[MAIL_MACROS_MAX];
-    const RuleSet *rules = target;
-
-    if (rules->n > RULES_MAX)
-        config_error(file, node, "rules: there are %zu, at most %d are allowed", rules->n,
-                     RULES_MAX);
-    if (count_next(rules) >= RULES_MATCHED_MAX)
-        config_error(file, node, "rules: %zu of them say \"next\", at most %d may",
-                     count_next(rules), RULES_MATCHED_MAX - 1);
-    if (collect_macros(rules, macros) > MAIL_MACROS_MAX)
-        config_error(file, node, "rules: they look at more than the %d macros that are allowed",
-                     MAIL_MACROS_MAX);
-    warn_of_forgery(file, node, rules);
-    for (size_t i = 1; i < MIN(rules->n, (size_t)RULES_MAX); i++) {
-        const char *name = rule_at(rules, i)->name;
-
-        for (size_t j = 0; name && j < i; j++) {
-            const ConfigNode *first = config_node_get(config_node_at(node, j), "name"),
-                             *second = config_node_get(config_node_at(node, i), "name");
-
-            if (!rule_at(rules, j)->name || !first || !second ||
-                !streq(name, rule_at(rules, j)->name))
-                continue;
-            config_error(file, second,
-                         "rules[%zu].name: \"%.100s\" is the name of rules[%zu] already; each rule "
-                         "needs one of its own",
-                         i, name, j);
-            break;
-        }
-    }
-    return 0;
 }
 
 size_t rules_macros(const RuleSet *rules, const char *names[static MAIL_MACROS_MAX])
 {
-    size_t n = collect_macros(rules, names);
+    size_t n = rules_collect_macros(rules, names);
 
     assert(n <= MAIL_MACROS_MAX);
     return n;

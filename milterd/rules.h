@@ -11,7 +11,7 @@
  */
 
 #include "common/config.h"
-#include "milterd/mail.h"
+#include "milterd/profiles.h"
 
 typedef enum Verdict {
     VERDICT_CONTINUE,
@@ -24,8 +24,7 @@ typedef enum Verdict {
 
 extern const char *const verdict_names[]; /* NULL at the end */
 
-typedef struct Match Match; /* the compiled `match` of a rule (match.h) */
-typedef struct Trust Trust; /* and its `trust` (trust.h) */
+typedef struct Trust Trust; /* the `trust` of a rule (trust.h) */
 
 typedef struct Rule {
     char *name;
@@ -34,6 +33,17 @@ typedef struct Rule {
     ConfigStrings to; /* empty: the relay's default destination */
     int verdict;      /* Verdict */
     bool next;        /* when it matches, the rules behind it are looked at too */
+    bool skip;        /* a mail that it matches is no alert of this rule, or of those behind it */
+
+    /* How the alert is made: the profile reads the mail, `read` and `set` change what it has
+     * read, and `message` says it all in other words. */
+    char *profile; /* a name, "auto" or "plain"; NULL in a rule made by hand: "auto" */
+    Readings read;
+    Set set;
+    Template *message; /* or NULL */
+    Names uses;        /* all names in these */
+    Names macros;      /* of macros among them, as in the protocol */
+
     int64_t max_lines;
     uint64_t max_bytes;
 } Rule;
@@ -51,18 +61,31 @@ typedef ConfigItems RuleSet;
 /* The check of the list `rules` as a whole, for ConfigKey.parse: what no rule can tell alone. */
 int rules_check(ConfigFile *file, const ConfigNode *node, void *target);
 
+/* Reports profiles, variables and groups that rules name and that are not there. `file` is where
+ * the rules were read from, without errors so far. 0 or -ENOMEM. */
+int rules_resolve(const RuleSet *rules, const Profiles *profiles, ConfigFile *file);
+
 /* The latest stage that any rule looks at, and whether a mail may drop out at a stage: that is
  * when some rule looks at what this stage has made known, and every rule has looked at something
  * by then. What the worker negotiates with the MTA follows from them. */
 MailStage rules_last_stage(const RuleSet *rules);
 bool rules_decide_at(const RuleSet *rules, MailStage stage);
 
-/* Whether some rule looks at what this stage has made known. */
+/* Whether some rule looks at what this stage has made known; and whether one that makes an alert
+ * says something by this name. */
 bool rules_look_at(const RuleSet *rules, MailStage stage);
+bool rules_use(const RuleSet *rules, const char *name);
 
-/* The macros that rules look at, each once, as they are called in the protocol. The names belong
- * to the rules. */
+/* The macros that rules look at or name, each once, as they are called in the protocol. The names
+ * belong to the rules. */
 size_t rules_macros(const RuleSet *rules, const char *names[static MAIL_MACROS_MAX]);
+
+/* The same before they are checked; those that have no room are counted as well. */
+size_t rules_collect_macros(const RuleSet *rules, const char *names[static MAIL_MACROS_MAX]);
+
+/* Puts another name to the `n` that are there, unless it is one of them. Returns how many there
+ * are then; what has no room is counted only. */
+size_t macros_collect(const char *name, const char *names[static MAIL_MACROS_MAX], size_t n);
 
 /* Plain data: it may be copied, to look at what belongs to the connection only once. */
 typedef struct RuleState {

@@ -9,6 +9,7 @@
 
 #include "milterd/settings.h"
 
+#include <assert.h>
 #include <sched.h>
 
 #include "milterd/listener.h"
@@ -52,6 +53,16 @@ static int check_listen(ConfigFile *file, const ConfigNode *node, void *target)
     return 0;
 }
 
+static int check_folders(ConfigFile *file, const ConfigNode *node, void *target)
+{
+    const ConfigStrings *folders = target;
+
+    for (size_t i = 0; i < folders->n; i++)
+        if (folders->items[i][0] == '\0')
+            config_error(file, node, "profiles: an empty string is no folder");
+    return 0;
+}
+
 const ConfigKey settings_keys[] = {
     { "listen", CONFIG_STRINGS, offsetof(Settings, listen),
       .fallback = "\"unix:/run/milterd/milter.sock\"", .min = 1, .max = SETTINGS_LISTEN_MAX,
@@ -68,10 +79,41 @@ const ConfigKey settings_keys[] = {
     { "max_message", CONFIG_SIZE, offsetof(Settings, max_message), .fallback = "\"1M\"",
       .min = 1024, .max = 64 * (uint64_t)1024 * 1024 },
     { "relay", CONFIG_GROUP, offsetof(Settings, relay), .keys = relay_keys },
+    { "profiles", CONFIG_STRINGS, offsetof(Settings, profile_folders),
+      .fallback = "[ \"" PROFILES_DIR "\", \"/etc/milterd/profiles\" ]",
+      .max = SETTINGS_FOLDERS_MAX, .parse = check_folders },
     { "rules", CONFIG_LIST, offsetof(Settings, rules), .keys = rule_keys, .item_size = sizeof(Rule),
       .item_free = rule_free, .parse = rules_check },
     {},
 };
+
+/* All macros, those that have no room counted as well. */
+static size_t collect_macros(const Settings *settings, const char *names[static MAIL_MACROS_MAX])
+{
+    size_t n = rules_macros(&settings->rules, names);
+
+    for (size_t i = 0; i < settings->profiles->macros.n; i++)
+        n = macros_collect(settings->profiles->macros.items[i], names, n);
+    return n;
+}
+
+/* The profiles, and what of the rules can only be checked with them. */
+static int load_profiles(const char *path, Settings *settings, ConfigFile *file)
+{
+    const char *macros[MAIL_MACROS_MAX];
+    int r = profiles_load(&settings->profile_folders, path, file, &settings->profiles);
+
+    if (r < 0 || config_n_errors(file) > 0)
+        return r;
+    settings->alert.profiles = settings->profiles;
+    r = rules_resolve(&settings->rules, settings->profiles, file);
+    if (collect_macros(settings, macros) > MAIL_MACROS_MAX)
+        config_error(
+            file, config_find(file, "profiles"),
+            "profiles: they and the rules look at more than the %d macros that are allowed",
+            MAIL_MACROS_MAX);
+    return r;
+}
 
 int settings_load(const char *path, Settings **ret_settings, ConfigFile **ret_file)
 {
@@ -86,6 +128,11 @@ int settings_load(const char *path, Settings **ret_settings, ConfigFile **ret_fi
     r = config_load(path, settings_keys, settings, &file);
     if (r == -ENOMEM)
         return r;
+    if (load_profiles(path, settings, file) < 0) {
+        config_file_free(file);
+        return -ENOMEM;
+    }
+    r = config_n_errors(file) > 0 ? -EINVAL : 0;
     if (r == 0 && settings->rules.n == 0)
         config_warning(file, config_find(file, "rules"),
                        "there are no rules, so no mail becomes an alert");
@@ -100,9 +147,24 @@ Settings *settings_free(Settings *settings)
 {
     if (settings) {
         config_target_done(settings_keys, settings);
+        profiles_free(settings->profiles);
         free(settings);
     }
     return NULL;
+}
+
+size_t settings_macros(const Settings *settings, const char *names[static MAIL_MACROS_MAX])
+{
+    size_t n = collect_macros(settings, names);
+
+    assert(n <= MAIL_MACROS_MAX);
+    return n;
+}
+
+bool settings_need_helo(const Settings *settings)
+{
+    return settings->profiles->needs_helo || rules_look_at(&settings->rules, MAIL_STAGE_HELO) ||
+           rules_use(&settings->rules, "helo");
 }
 
 size_t settings_n_workers(const Settings *settings)

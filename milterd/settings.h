@@ -13,6 +13,7 @@
 
 #define SETTINGS_WORKERS_MAX 256
 #define SETTINGS_LISTEN_MAX 16
+#define SETTINGS_FOLDERS_MAX 16
 
 /* What happens to a mail whose alert the relay did not take. */
 typedef enum OnFailure {
@@ -35,18 +36,29 @@ typedef struct Settings {
     usec_t idle_timeout_usec;
     uint64_t max_message; /* bytes of a body that are kept */
     RelaySettings relay;
+    ConfigStrings profile_folders;
     RuleSet rules;
+
+    /* made of the above and of the files in it */
+    Profiles *profiles;
     AlertSettings alert;
 } Settings;
 
 extern const ConfigKey settings_keys[];
 
-/* Reads and checks the file. 0; -EINVAL when it has errors, which are in *ret_file;
- * -ENOMEM. *ret_file is set but for -ENOMEM, *ret_settings only with 0. */
+/* Reads and checks the file, and those of the profiles. 0; -EINVAL when it has errors, which are in
+ * *ret_file; -ENOMEM. *ret_file is set but for -ENOMEM, *ret_settings only with 0. */
 int settings_load(const char *path, Settings **ret_settings, ConfigFile **ret_file);
 
 Settings *settings_free(Settings *settings);
 DEFINE_CLEANUP(Settings *, settings_free)
+
+/* The macros that rules and profiles need, each once, as they are called in the protocol. The names
+ * belong to the settings. */
+size_t settings_macros(const Settings *settings, const char *names[static MAIL_MACROS_MAX]);
+
+/* Whether anything is said or done about what clients call themselves. */
+bool settings_need_helo(const Settings *settings);
 
 /* How many processes serve each listener: `workers`, or the number of CPUs we may run on. */
 size_t settings_n_workers(const Settings *settings);
