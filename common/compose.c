@@ -346,6 +346,9 @@ int compose_message(const Record *record, ComposeStyle style, usec_t now_usec, s
     if (!clean)
         return -ENOMEM;
     text = trim(clean);
+    /* A record must have text: those that have nothing but a title to say repeat it. */
+    if (streq(text, title))
+        text = "";
     if (text[0] == '\0' && title[0] == '\0')
         text = "(no text)";
     write_time(record, now_usec, when, sizeof(when));
