@@ -140,26 +140,34 @@ static int list_mails(Source *source, const char *path)
     return MIN(r, 0);
 }
 
-/* Opens a file; of a folder, given as such, only the names are read. */
-static int open_path(Source *source, const char *path, bool folder_allowed)
+/* 1 if there is a file to be read now; 0 after a folder, of which only the names were read. What
+ * is neither counts only when the user has named it: in a folder it is never waited for. */
+static int take_up(Source *source, bool named)
 {
     struct stat status;
     int r;
 
+    if (source->fd < 0 || fstat(source->fd, &status) < 0)
+        return -errno;
+    if (S_ISDIR(status.st_mode))
+        return named ? list_mails(source, source->path) : -EISDIR;
+    if (!named && !S_ISREG(status.st_mode))
+        return -ENXIO;
+    r = mail_reader_open(&source->reader, source->fd);
+    return r < 0 ? r : 1;
+}
+
+static int open_path(Source *source, const char *path, bool named)
+{
+    int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | (named ? 0 : O_NONBLOCK), r;
+
     source->number = 0;
     source->path = path;
-    source->fd = streq(path, "-") && folder_allowed ? STDIN_FILENO
-                                                    : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (source->fd < 0)
-        return -errno;
-    if (fstat(source->fd, &status) < 0)
-        r = -errno;
-    else if (!S_ISDIR(status.st_mode))
-        return mail_reader_open(&source->reader, source->fd);
-    else
-        r = folder_allowed ? list_mails(source, path) : -EISDIR;
-    close_file(source);
-    return r;
+    source->fd = named && streq(path, "-") ? STDIN_FILENO : open(path, flags);
+    r = take_up(source, named);
+    if (r <= 0)
+        close_file(source);
+    return MIN(r, 0);
 }
 
 /* 1 with a mail; 0 when there is none any more in the file that is open. */

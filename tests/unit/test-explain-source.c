@@ -134,11 +134,12 @@ static void source_what_cannot_be_read_stops_nothing(void **state)
     mkdir(path_of("none"), 0700);
     mkdir(path_of("odd"), 0700);
     mkdir(path_of("odd/x.eml"), 0700);
+    assert_return_code(mkfifo(path_of("odd/y.eml"), 0600), 0);
     put("empty", "");
     put("mail", "Subject: a\n\n");
     ASSERT_ALL("no-such!ENOENT none!ENODATA empty!ENODATA mail=a", "no-such", "none", "empty",
                "mail");
-    ASSERT_ALL("odd/x.eml!EISDIR mail=a", "odd", "mail");
+    ASSERT_ALL("odd/x.eml!EISDIR odd/y.eml!ENXIO mail=a", "odd", "mail");
 }
 
 int main(void)
