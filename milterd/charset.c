@@ -11,6 +11,7 @@
 #include <iconv.h>
 
 #include "common/text.h"
+#include "milterd/charset-keep.h"
 #include "milterd/charset-name.h"
 
 #define ROOM_MIN ((size_t)64) /* more than iconv() ever needs for one character */
@@ -256,9 +257,11 @@ static int decode_iconv(const char *name, const char *bytes, size_t size, char *
 {
     _cleanup_free_ char *result = NULL;
     size_t result_size, broken;
-    iconv_t converter = iconv_open("UTF-8", name);
+    iconv_t converter;
     int r;
 
+    charset_keep(name);
+    converter = iconv_open("UTF-8", name);
     if (converter == (iconv_t)-1)
         return errno == ENOMEM ? -ENOMEM : decode_guessed(bytes, size, ret, ret_size);
     r = convert(converter, name, bytes, size, &result, &result_size, &broken);
