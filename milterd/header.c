@@ -17,6 +17,7 @@
 #include "milterd/charset.h"
 
 #define CHARSET_MAX 64
+#define WORD_LOOK_MAX 512 /* bytes behind what may be the end of a word already */
 
 static const char blanks[] = " \t\r\n";
 
@@ -163,6 +164,8 @@ static const char *word_end(const Word *word)
     const char *end = NULL, *p;
 
     for (p = word->text; *p; p++) {
+        if (end && p - end > WORD_LOOK_MAX)
+            return end;
         if (p[0] == '?' && p[1] == '=') {
             if (word->base64 || hex_value(p[2]) < 0 || hex_value(p[3]) < 0)
                 return p;
@@ -190,8 +193,8 @@ static bool word_read(const char *at, Word *ret)
     if (length == 0 || length > CHARSET_MAX || p[0] != '?' || p[1] == '\0' || p[2] != '?' ||
         !strchr("BbQq", p[1]))
         return false;
-    length = MIN(length, strcspn(at + 2, "*")); /* RFC 2231: a language may follow */
     memcpy(word.charset, at + 2, length);
+    word.charset[strcspn(word.charset, "*")] = '\0'; /* RFC 2231: a language may follow */
     word.base64 = p[1] == 'B' || p[1] == 'b';
     word.text = p + 3;
 
