@@ -193,15 +193,37 @@ static void forget_text(Mail *mail)
     mail->text = NULL;
 }
 
+/* A bit for each header that an alert is made of, 0 for others. */
+static unsigned vital_header(const char *name)
+{
+    static const char *const names[] = {
+        "Content-Disposition",
+        "Content-Transfer-Encoding",
+        "Content-Type",
+        "Date",
+        "From",
+        "Message-ID",
+        "Subject",
+    };
+
+    for (unsigned i = 0; i < ELEMENTSOF(names); i++)
+        if (strcasecmp(name, names[i]) == 0)
+            return 1U << i;
+    return 0;
+}
+
 int mail_add_header(Mail *mail, const char *name, const char *value)
 {
     size_t size = strlen(name) + strlen(value);
+    bool full = mail->n_headers >= MAIL_HEADERS_MAX ||
+                size > MAIL_HEADERS_MAX_BYTES - MIN(mail->headers_bytes, MAIL_HEADERS_MAX_BYTES);
+    unsigned vital = vital_header(name);
     MailHeader header = {}, *headers;
 
-    if (mail->n_headers >= MAIL_HEADERS_MAX ||
-        size > MAIL_HEADERS_MAX_BYTES - mail->headers_bytes) {
+    if (full) {
         mail->truncated = true;
-        return 0;
+        if ((vital & ~mail->vital_headers) == 0)
+            return 0;
     }
 
     headers = grow(mail->headers, mail->n_headers, sizeof(*headers));
@@ -210,14 +232,15 @@ int mail_add_header(Mail *mail, const char *name, const char *value)
     mail->headers = headers;
 
     header.name = strdup(name);
-    header.value = strdup(value);
+    header.value = full ? strndup(value, MAIL_HEADER_KEPT) : strdup(value);
     if (!header.name || !header.value) {
         mail_header_done(&header);
         return -ENOMEM;
     }
     mail->headers[mail->n_headers++] = header;
+    mail->vital_headers |= vital;
+    mail->headers_bytes += strlen(header.name) + strlen(header.value);
     forget_text(mail);
-    mail->headers_bytes += size;
     return 0;
 }
 

@@ -22,6 +22,7 @@ typedef enum MailStage {
 /* Bounds on what is kept; what exceeds them is counted, and the mail goes its way. */
 #define MAIL_HEADERS_MAX 1000         /* headers kept */
 #define MAIL_HEADERS_MAX_BYTES 262144 /* of their names and values */
+#define MAIL_HEADER_KEPT 16384 /* of a value that must not be missing: see mail_add_header() */
 #define MAIL_RCPTS_MAX 1000
 #define MAIL_RCPTS_MAX_BYTES 262144
 #define MAIL_MACROS_MAX 32 /* macros of the MTA; also how many rules may look at */
@@ -59,7 +60,8 @@ typedef struct Mail {
     MailHeader *headers;
     size_t n_headers;
     size_t headers_bytes;
-    char *body; /* the first max_body bytes */
+    unsigned vital_headers; /* those that are there, a bit each */
+    char *body;             /* the first max_body bytes */
     size_t body_size;
     size_t body_allocated;
     uint64_t body_total; /* bytes that were seen, kept or not */
@@ -79,6 +81,9 @@ int mail_set_helo(Mail *mail, const char *name); /* NULL: none */
 int mail_set_queue_id(Mail *mail, const char *queue_id);
 int mail_set_envelope_from(Mail *mail, const char *address); /* takes "<a@x>", "a@x", "<>", "" */
 int mail_add_rcpt(Mail *mail, const char *address);
+
+/* The first Subject, and the like of it that an alert is made of, is kept in any case, as much as
+ * MAIL_HEADER_KEPT bytes of it: what a mail says of itself does not get lost behind a flood. */
 int mail_add_header(Mail *mail, const char *name, const char *value);
 int mail_add_body(Mail *mail, const void *chunk, size_t size, size_t max_body);
 

@@ -79,6 +79,30 @@ static void mail_past_its_bounds_is_cut_and_says_so(void **state)
     assert_true(mail.truncated);
 }
 
+static void mail_subject_is_kept_behind_any_flood(void **state)
+{
+    _cleanup_(mail_done) Mail mail = {};
+    _cleanup_free_ char *large = malloc(MAIL_HEADERS_MAX_BYTES + 1);
+
+    assert_non_null(large);
+    memset(large, 'x', MAIL_HEADERS_MAX_BYTES);
+    large[MAIL_HEADERS_MAX_BYTES] = '\0';
+    for (int i = 0; i < MAIL_HEADERS_MAX + 10; i++)
+        assert_int_equal(mail_add_header(&mail, "X", "y"), 0);
+    assert_int_equal(mail_add_header(&mail, "subject", "news"), 0);
+    assert_int_equal(mail_add_header(&mail, "Subject", "more news"), 0);
+    assert_int_equal(mail_add_header(&mail, "From", large), 0);
+    assert_int_equal(mail_add_header(&mail, "X-Other", "z"), 0);
+    assert_true(mail.truncated);
+    assert_int_equal(mail.n_headers, MAIL_HEADERS_MAX + 2);
+    assert_string_equal(mail_header(&mail, "Subject"), "news");
+    assert_int_equal(strlen(mail_header(&mail, "From")), MAIL_HEADER_KEPT);
+
+    mail_reset(&mail);
+    assert_int_equal(mail_add_header(&mail, "Subject", large), 0);
+    assert_int_equal(strlen(mail_header(&mail, "Subject")), MAIL_HEADER_KEPT);
+}
+
 /* Nobody has such addresses, but anybody who can reach the port can send them. */
 static void mail_recipients_of_any_length_are_bounded(void **state)
 {
@@ -171,6 +195,7 @@ int main(void)
         cmocka_unit_test(mail_envelope_loses_its_brackets),
         cmocka_unit_test(mail_headers_keep_their_order_and_bytes),
         cmocka_unit_test(mail_past_its_bounds_is_cut_and_says_so),
+        cmocka_unit_test(mail_subject_is_kept_behind_any_flood),
         cmocka_unit_test(mail_recipients_of_any_length_are_bounded),
         cmocka_unit_test(mail_body_is_kept_up_to_its_bound),
         cmocka_unit_test(mail_reset_keeps_the_connection_alone),
