@@ -22,6 +22,7 @@
 
 #include "common/log.h"
 
+#include "milterd/guard.h"
 #include "milterd/handover.h"
 #include "milterd/macro.h"
 #include "milterd/origin.h"
@@ -165,17 +166,39 @@ static int note_macros(Session *session, SMFICTX *context, MailStage stage)
     return 0;
 }
 
-/* Asks the rules about what is known at `stage`, and answers. */
-static sfsistat look(Session *session, MailStage stage, unsigned long no_reply_bit)
+/* Asks the rules about what is known at `stage`. */
+static void look_at_rules(Session *session, MailStage stage)
 {
-    if (!session->out && !session->shortage) {
-        int r = rules_look(&session->rules, &session->mail, stage);
+    int r;
 
-        if (r < 0)
-            note_shortage(session);
-        session->out = r == 0;
-    }
+    if (session->out || session->shortage)
+        return;
+    r = rules_look(&session->rules, &session->mail, stage);
+    if (r < 0)
+        note_shortage(session);
+    session->out = r == 0;
+}
 
+/* Asks the guards about a mail that some rule may still match. */
+static void look_at_guards(Session *session, SMFICTX *context, MailStage stage)
+{
+    GuardFinding finding;
+    int r;
+
+    if (session->out || session->shortage)
+        return;
+    r = guards_look(&filter->settings->guards, &session->mail, stage, &finding);
+    if (r < 0)
+        note_shortage(session);
+    if (r > 0)
+        guards_log(&finding, &session->mail, smfi_getsymval(context, unconst("i")));
+    session->out = r > 0;
+}
+
+/* The answer by what was found. Where none is due, what is left is answered: a mail that is out
+ * costs the MTA the beginning of its body. */
+static sfsistat answer_found(Session *session, unsigned long no_reply_bit)
+{
     if (no_reply & no_reply_bit)
         return SMFIS_NOREPLY;
     if (session->shortage)
@@ -183,6 +206,12 @@ static sfsistat look(Session *session, MailStage stage, unsigned long no_reply_b
     if (session->out)
         return message_end(session, SMFIS_ACCEPT);
     return SMFIS_CONTINUE;
+}
+
+static sfsistat look(Session *session, MailStage stage, unsigned long no_reply_bit)
+{
+    look_at_rules(session, stage);
+    return answer_found(session, no_reply_bit);
 }
 
 static void choose_macros(const Settings *settings)
@@ -203,6 +232,9 @@ static void ask_for_macros(SMFICTX *context)
     if (macros.at_mail[0] != '\0')
         smfi_setsymlist(context, SMFIM_ENVFROM, macros.at_mail);
     smfi_setsymlist(context, SMFIM_EOM, macros.at_message);
+    /* A guard's line of log tells the queue id. */
+    if (filter->settings->guards.n > 0)
+        smfi_setsymlist(context, SMFIM_EOH, unconst("i"));
 }
 
 static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned long steps,
@@ -320,7 +352,9 @@ static sfsistat on_end_of_headers(SMFICTX *context)
 
     if (!session)
         return answer(SMFIP_NR_EOH, SMFIS_TEMPFAIL);
-    return look(session, MAIL_STAGE_HEADERS, SMFIP_NR_EOH);
+    look_at_rules(session, MAIL_STAGE_HEADERS);
+    look_at_guards(session, context, MAIL_STAGE_HEADERS);
+    return answer_found(session, SMFIP_NR_EOH);
 }
 
 static sfsistat on_body(SMFICTX *context, unsigned char *chunk, size_t size)
@@ -359,8 +393,7 @@ static sfsistat give_verdict(SMFICTX *context, const Rule *rule, HandoverResult 
     case HANDOVER_PASS:
         return SMFIS_CONTINUE;
     case HANDOVER_DEFER:
-        return reply(context, "451", "4.7.1", "alert relay is not available, try again later",
-                     SMFIS_TEMPFAIL);
+        return reply(context, "451", "4.7.1", GUARD_OWN_REPLY, SMFIS_TEMPFAIL);
     }
 
     switch ((Verdict)rule->verdict) {
@@ -398,7 +431,9 @@ static sfsistat on_end_of_message(SMFICTX *context)
 
     if (!session->out && note_macros(session, context, MAIL_STAGE_MESSAGE) < 0)
         note_shortage(session);
-    status = look(session, MAIL_STAGE_MESSAGE, 0);
+    look_at_rules(session, MAIL_STAGE_MESSAGE);
+    look_at_guards(session, context, MAIL_STAGE_MESSAGE);
+    status = answer_found(session, 0);
     if (status != SMFIS_CONTINUE)
         return status;
     n = rules_result(&session->rules, matched);

@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <sched.h>
 
+#include "milterd/guard.h"
 #include "milterd/listener.h"
 
 static const char *const on_failure_names[] = {
@@ -82,6 +83,8 @@ const ConfigKey settings_keys[] = {
     { "profiles", CONFIG_STRINGS, offsetof(Settings, profile_folders),
       .fallback = "[ \"" PROFILES_DIR "\", \"/etc/milterd/profiles\" ]",
       .max = SETTINGS_FOLDERS_MAX, .parse = check_folders },
+    { "guards", CONFIG_STRINGS, offsetof(Settings, guards), .fallback = GUARDS_DEFAULT,
+      .parse = guards_check },
     { "rules", CONFIG_LIST, offsetof(Settings, rules), .keys = rule_keys, .item_size = sizeof(Rule),
       .item_free = rule_free, .parse = rules_check },
     {},

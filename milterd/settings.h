@@ -37,6 +37,7 @@ typedef struct Settings {
     uint64_t max_message; /* bytes of a body that are kept */
     RelaySettings relay;
     ConfigStrings profile_folders;
+    ConfigStrings guards; /* names (guard.h) */
     RuleSet rules;
 
     /* made of the above and of the files in it */

@@ -21,7 +21,9 @@ SINK_USER = "mail"  # owns the maildir
 
 
 class Postfix:
-    def __init__(self, place, milter, name="postfix", timeouts="10s", inet=False):
+    def __init__(self, place, milter, name="postfix", timeouts="10s", inet=False, next_port=None):
+        """With `next_port` it has no milter, and hands all mail to the MTA at that port, but for
+        mail to nowhere.test, which it returns; it complains soon of what it can't hand over."""
         self.place = place
         self.port = place.port()
         self.config = place.folder(name)
@@ -36,7 +38,8 @@ class Postfix:
         place.folder(f"{name}/queue/public", "postfix", "postdrop", 0o710)
         place.folder(f"{name}/queue/pid", mode=0o755)
         sink = pwd.getpwnam(SINK_USER)
-        self.milter = milter if inet else f"unix:{milter}"
+        self.milter = "" if next_port else milter if inet else f"unix:{milter}"
+        transport = f"smtp:[127.0.0.1]:{next_port}" if next_port else "virtual"
         place.file(f"{name}/main.cf", f"""\
 compatibility_level = 3.6
 queue_directory = {self.queue}
@@ -57,8 +60,12 @@ smtpd_authorized_xclient_hosts = 127.0.0.0/8
 alias_maps =
 alias_database =
 biff = no
-default_transport = virtual
-relay_transport = virtual
+default_transport = {transport}
+relay_transport = {transport}
+virtual_transport = {transport}
+transport_maps = inline:{{{{nowhere.test = error:5.1.1 there is nobody}}}}
+delay_warning_time = {"1s" if next_port else "0"}
+disable_dns_lookups = yes
 virtual_mailbox_base = {self.maildir}
 virtual_mailbox_maps = static:inbox/
 virtual_mailbox_limit = 0
@@ -95,6 +102,7 @@ error      unix  -  -  n  -     -  error
 retry      unix  -  -  n  -     -  error
 discard    unix  -  -  n  -     -  discard
 virtual    unix  -  n  n  -     -  virtual
+smtp       unix  -  -  n  -     -  smtp
 anvil      unix  -  -  n  -     1  anvil
 postlog    unix-dgram n - n -   1  postlogd
 """)
