@@ -15,6 +15,7 @@
 #include <sysexits.h>
 
 #include "common/client.h"
+#include "common/cut.h"
 #include "common/text.h"
 #include "common/units.h"
 
@@ -26,7 +27,7 @@
 #define TEXT_MAX 24576
 #define TITLE_MAX 1024
 
-#define CUT_MARK "\n[… cut by " PROGRAM "]"
+#define INPUT_KEPT_MAX (TEXT_MAX + 4096)
 
 typedef struct Options {
     const char *socket_path;
@@ -228,12 +229,11 @@ static int join_words(char **words, int n, char **ret, size_t *ret_size)
     return 0;
 }
 
-/* Keeps a little more than TEXT_MAX, so that it is seen to be too long, and reads the rest too:
- * the job that writes must not die of SIGPIPE because it has much to say. */
+/* Keeps INPUT_KEPT_MAX, a little more than TEXT_MAX, so that it is seen to be too long, and reads
+ * the rest too: the job that writes must not die of SIGPIPE because it has much to say. */
 static int read_standard_input(char **ret, size_t *ret_size)
 {
-    const size_t kept_max = TEXT_MAX + 4096;
-    _cleanup_free_ char *kept = malloc(kept_max);
+    _cleanup_free_ char *kept = malloc(INPUT_KEPT_MAX);
     size_t size = 0;
 
     if (!kept)
@@ -242,9 +242,9 @@ static int read_standard_input(char **ret, size_t *ret_size)
         say("reading the text from the terminal, Ctrl-D ends it");
     for (;;) {
         char rest[4096];
-        bool full = size == kept_max;
-        ssize_t n =
-            read(STDIN_FILENO, full ? rest : kept + size, full ? sizeof(rest) : kept_max - size);
+        bool full = size == INPUT_KEPT_MAX;
+        ssize_t n = read(STDIN_FILENO, full ? rest : kept + size,
+                         full ? sizeof(rest) : INPUT_KEPT_MAX - size);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -283,11 +283,9 @@ static int set_text(const Options *options, Record *record)
         record->text = steal_ptr(clean);
         return 0;
     }
-    clean[text_cut(clean, strlen(clean), TEXT_MAX - strlen(CUT_MARK))] = '\0';
-    if (asprintf(&record->text, "%s" CUT_MARK, clean) < 0) {
-        record->text = NULL;
+    if (cut_text(clean, text_cut(clean, strlen(clean), TEXT_MAX - CUT_NOTE_MAX),
+                 !options->text && size == INPUT_KEPT_MAX, &record->text) < 0)
         return no_memory();
-    }
     say("the text is longer than %d bytes: the rest is left out", TEXT_MAX);
     return 0;
 }

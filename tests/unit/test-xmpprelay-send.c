@@ -235,8 +235,25 @@ static void send_endless_text_is_cut_but_read_to_its_end(void **state)
     assert_int_equal(
         run_served(relay, STATUSES(RECEIPT_ACCEPTED), 1, ARGUMENTS("ops"), input, size), 0);
     assert_true(strlen(relay->record->text) <= 24576);
-    assert_non_null(strstr(relay->record->text, "cut by xmpprelay-send"));
+    assert_non_null(strstr(relay->record->text, "\"\"\" …\n… and more"));
     assert_non_null(strstr(relay->said, "24576"));
+}
+
+static void send_text_of_too_many_lines_says_how_many_are_missing(void **state)
+{
+    static char input[10 * 2600 + 1];
+    unsigned missing, kept = 0;
+    Relay *relay = *state;
+
+    for (int i = 0; i < 2600; i++)
+        memcpy(input + 10 * i, "123456789\n", 11);
+    assert_int_equal(run_served(relay, STATUSES(RECEIPT_ACCEPTED), 1, ARGUMENTS("ops"), input,
+                                strlen(input) - 1),
+                     0);
+    for (const char *at = relay->record->text; (at = strstr(at, "123456789\n")); at++)
+        kept++;
+    assert_int_equal(sscanf(strstr(relay->record->text, "…"), "… %u more lines", &missing), 1);
+    assert_int_equal(kept + missing, 2600);
 }
 
 static void send_largest_of_everything_fits(void **state)
@@ -377,6 +394,7 @@ int main(void)
         TEST(send_long_options_do_the_same),
         TEST(send_text_comes_from_standard_input),
         TEST(send_endless_text_is_cut_but_read_to_its_end),
+        TEST(send_text_of_too_many_lines_says_how_many_are_missing),
         TEST(send_largest_of_everything_fits),
         TEST(send_busy_relay_ends_with_75),
         TEST(send_refusal_ends_with_65_and_its_reason),
