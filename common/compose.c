@@ -346,11 +346,10 @@ int compose_message(const Record *record, ComposeStyle style, usec_t now_usec, s
     if (!clean)
         return -ENOMEM;
     text = trim(clean);
-    /* A record must have text: those that have nothing but a title to say repeat it. */
-    if (streq(text, title))
+    if (title[0] == '\0')
+        text = text[0] != '\0' ? text : COMPOSE_NO_TEXT;
+    else if (streq(text, COMPOSE_NO_TEXT) || streq(text, title))
         text = "";
-    if (text[0] == '\0' && title[0] == '\0')
-        text = "(no text)";
     write_time(record, now_usec, when, sizeof(when));
 
     if (style == COMPOSE_STYLED)

@@ -10,6 +10,9 @@
 /* What an alert older than this says about its own time. */
 #define COMPOSE_OLD_USEC (120 * USEC_PER_SEC)
 
+/* The text of a record whose title says all; a record has to have one. */
+#define COMPOSE_NO_TEXT "(no text)"
+
 typedef enum ComposeStyle {
     COMPOSE_STYLED, /* with the directives of XEP-0393 */
     COMPOSE_PLAIN,  /* to be shown as it is: no client may take it for styled */
@@ -20,8 +23,8 @@ extern const char *const compose_style_names[];
 
 /* Writes the message: a first line of the sign for severity and state and the title; a line with
  * the record's facts; for alerts older than COMPOSE_OLD_USEC at `now_usec` (CLOCK_REALTIME) a line
- * with their own time; then the text, unless it says the same as the title, in the styled form as a
- * preformatted block. The result is
+ * with their own time; then the text, in the styled form as a preformatted block, unless it is
+ * COMPOSE_NO_TEXT, or just what the title says. The result is
  * clean (text.h), takes at most `max_bytes` when escaped for XML (at least 256), and is cut as
  * cut.h does it. The caller frees it. 0 or -ENOMEM. */
 int compose_message(const Record *record, ComposeStyle style, usec_t now_usec, size_t max_bytes,

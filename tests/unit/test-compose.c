@@ -195,6 +195,22 @@ static void compose_text_does_not_end_its_block(void **state)
     assert_plain((Record){ .title = S("T"), .text = S("```\ncode\n```") }, "T\n```\ncode\n```");
 }
 
+static void compose_text_that_adds_nothing_is_left_out(void **state)
+{
+    Record record = { .title = S("disk is full"), .text = S("disk is full \n") };
+
+    assert_styled(record, "*disk is full*");
+    assert_plain(record, "disk is full");
+    record.text = S("(no text)");
+    assert_styled(record, "*disk is full*");
+    assert_plain(record, "disk is full");
+    record.text = S("disk is full\n99 %");
+    assert_styled(record, "*disk is full*\n```\ndisk is full\n99 %\n```");
+    record.text = S("(no text)");
+    record.title = NULL;
+    assert_styled(record, "(no text)");
+}
+
 static void compose_facts_are_in_one_line_and_short(void **state)
 {
     char long_value[400] = "";
@@ -425,6 +441,7 @@ int main(void)
         cmocka_unit_test(compose_title_begins_no_block),
         cmocka_unit_test(compose_short_text_without_title_needs_no_block),
         cmocka_unit_test(compose_text_does_not_end_its_block),
+        cmocka_unit_test(compose_text_that_adds_nothing_is_left_out),
         cmocka_unit_test(compose_facts_are_in_one_line_and_short),
         cmocka_unit_test(compose_facts_that_are_too_many_are_left_out),
         cmocka_unit_test(compose_facts_that_would_be_styled_go_into_the_block),
