@@ -113,8 +113,10 @@ int readings_add_uses(const Readings *readings, Names *uses)
 int readings_apply(const Readings *readings, Variables *variables, size_t *budget,
                    const char *owner, const char *name)
 {
+    Reading *first = readings->n > 0 ? readings->items[0] : NULL;
+
     for (size_t i = 0; i < readings->n; i++) {
-        Reading *reading = readings->items[i];
+        const Reading *reading = reading_at(readings, i);
         PatternSearch search = {
             .budget = budget,
             .take = variables_take,
@@ -130,7 +132,7 @@ int readings_apply(const Readings *readings, Variables *variables, size_t *budge
         if (r < 0)
             return r;
         /* The flag alone is written to, and it is atomic. */
-        if (search.gave_up && !atomic_exchange(&reading->gave_up_said, true))
+        if (search.gave_up && !atomic_exchange(&first->gave_up_said, true))
             log_warning("%s \"%s\": a regex that reads \"%s\" reached its limits with a mail, and "
                         "counts as not matching; make it simpler",
                         owner, name, reading->in);

@@ -16,7 +16,7 @@
 typedef struct Reading {
     char *in; /* the name of what is searched */
     Pattern *pattern;
-    atomic_bool gave_up_said;
+    atomic_bool gave_up_said; /* of the first in a list: for all of it */
 } Reading;
 
 /* The list as the configuration read it; the items are Reading. */

@@ -227,6 +227,40 @@ static void pattern_missing_value_matches_under_not_alone(void **state)
     assert_false(pattern_match(any, NULL, 0, &gave_up));
 }
 
+static void regex_groups_tell_where_they_are(void **state)
+{
+    static const char text[] = "a=1 b=22";
+    char reason[REGEX_REASON_MAX];
+    RegexSpans spans;
+    const char *name;
+    size_t budget, group;
+    Regex *regex;
+
+    assert_int_equal(regex_new("(?<k>[a-z])=(\\d+)(x)?", &regex, reason), 0);
+    assert_int_equal(regex_n_groups(regex), 3);
+    name = regex_group_name(regex, 0, &group);
+    assert_string_equal(name, "k");
+    assert_int_equal(group, 1);
+    assert_null(regex_group_name(regex, 1, &group));
+
+    budget = regex_budget(regex);
+    assert_int_equal(regex_search_groups(regex, text, strlen(text), 0, &budget, &spans),
+                     REGEX_MATCH);
+    assert_true(spans.items[0].set && spans.items[0].start == 0 && spans.items[0].size == 3);
+    assert_int_equal(regex_search_groups(regex, text, strlen(text), 3, &budget, &spans),
+                     REGEX_MATCH);
+    assert_int_equal(spans.items[1].start, 4);
+    assert_int_equal(spans.items[2].start, 6);
+    assert_int_equal(spans.items[2].size, 2);
+    assert_false(spans.items[3].set);
+    assert_int_equal(regex_search_groups(regex, text, strlen(text), 5, &budget, &spans),
+                     REGEX_NO_MATCH);
+    budget = 0;
+    assert_int_equal(regex_search_groups(regex, text, strlen(text), 0, &budget, &spans),
+                     REGEX_GAVE_UP);
+    regex_free(regex);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +271,7 @@ int main(void)
         cmocka_unit_test(pattern_regex_searches_utf8),
         cmocka_unit_test(pattern_regex_bomb_gives_up_soon),
         cmocka_unit_test(pattern_regex_that_costs_a_little_everywhere_gives_up_soon),
+        cmocka_unit_test(regex_groups_tell_where_they_are),
         cmocka_unit_test(pattern_cidr_knows_networks_of_both_kinds),
         cmocka_unit_test(pattern_that_is_wrong_says_why),
         cmocka_unit_test(pattern_not_means_none_of_the_values),
