@@ -230,7 +230,6 @@ static void pattern_missing_value_matches_under_not_alone(void **state)
 static void regex_groups_tell_where_they_are(void **state)
 {
     static const char text[] = "a=1 b=22";
-    char reason[REGEX_REASON_MAX];
     RegexSpans spans;
     const char *name;
     size_t budget, group;
