@@ -17,7 +17,7 @@
 typedef struct Load {
     Profiles *profiles;
     ConfigFile *file;       /* whose errors all errors become */
-    const ConfigNode *node; /* the key in it; NULL: it does not have it */
+    const ConfigNode *node; /* the key in it, or NULL */
     size_t n_before;        /* profiles of the folders before this one */
 } Load;
 
@@ -109,7 +109,7 @@ static int load_folder(Load *load, const char *folder)
     if (n < 0) {
         if (errno == ENOMEM)
             return -ENOMEM;
-        if (errno != ENOENT || load->node)
+        if (errno != ENOENT || (!streq(folder, PROFILES_DIR) && !streq(folder, PROFILES_LOCAL_DIR)))
             config_error(load->file, load->node, "profiles: %s: %s; it must be a folder", folder,
                          strerrordesc_np(errno));
         return 0;

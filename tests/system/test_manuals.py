@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The manuals, held against what the programs say of themselves."""
 
+import importlib.machinery
+import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,18 @@ PAGES = {"milterd": "milterd.8", "xmpprelay": "xmpprelay.8", "xmpprelayctl": "xm
          "xmpprelay-send": "xmpprelay-send.1"}
 
 
-def rendered(page):
-    text = run(["mandoc", "-T", "ascii", MAN / page], check=True).stdout
+def rendered(page, form="ascii"):
+    text = run(["mandoc", "-T", form, MAN / page], check=True).stdout
     return re.sub(r".\x08", "", text)
+
+
+def load(script):
+    """A script as a module."""
+    loader = importlib.machinery.SourceFileLoader("script", str(script))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("script", loader))
+    sys.dont_write_bytecode = True
+    loader.exec_module(module)
+    return module
 
 
 def sanitizers_off():
@@ -56,6 +68,19 @@ def test_every_key_of_the_configuration_is_in_the_manual_of(name, bridge):
 
     assert keys
     assert keys <= manual, f"not in {name}.conf(5): {sorted(keys - manual)}"
+
+
+def test_every_profile_is_in_its_manual():
+    update = load(MAN / "update-profiles")
+    # Blanks and line ends are the formatter's.
+    page = "".join(rendered("milterd-profile.5", "utf8").split())
+    source = (MAN / "milterd-profile.5").read_text()
+
+    assert update.profiles()
+    missing = [text for profile in update.profiles() for text in profile
+               if "".join(text.split()) not in page]
+    assert not missing, "packaging/man/update-profiles brings the table up to date"
+    assert update.updated(source) == source
 
 
 @pytest.mark.parametrize("name", ["milterd", "xmpprelay"])
