@@ -9,7 +9,6 @@ are left out.
 
 import difflib
 import json
-import tempfile
 from pathlib import Path
 
 from .place import Failure, run
@@ -43,20 +42,12 @@ def pairs():
             for name, path in samples().items() if path.stem.startswith("recovery")}
 
 
-def configuration():
-    """As a file; paths in it are absolute."""
-    return f'profiles = [ "{PROFILES}" ];\n@include "{MAILS / "milterd.conf"}"\n'
-
-
 def explain(program, paths, env=None):
     """What milterd says of the mails, by name, all in one go."""
     if not paths:
         return {}
-    with tempfile.NamedTemporaryFile("w", prefix="mails-", suffix=".conf") as config:
-        config.write(configuration())
-        config.flush()
-        done = run([program, "--explain", "--json", "-c", config.name, *paths], timeout=300,
-                   env=env)
+    done = run([program, "--explain", "--json", "-c", MAILS / "milterd.conf", *paths],
+               timeout=300, env=env)
     found = {}
     for line in done.stdout.splitlines():
         said = json.loads(line)
