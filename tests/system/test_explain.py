@@ -18,7 +18,7 @@ listen_group = "no-such-group";
 relay: { socket = "/no/such/folder/relay.sock"; };
 rules: (
   { name = "cron"; match: { subject: { glob = "Cron <*"; }; }; to = [ "ops" ];
-    verdict = "discard"; },
+    trust = [ "local" ]; verdict = "discard"; },
   { name = "nms"; match: { from = "nms@nms.example.org"; }; to = [ "ops" ]; }
 );
 """
