@@ -85,7 +85,7 @@ static char *explain_as(ExplainView view, int expected, const char *configuratio
     };
     char folder[] = "/tmp/test-explain-XXXXXX", path[64], mail_path[64];
     _cleanup_(config_file_freep) ConfigFile *file = NULL;
-    char nothing[] = "/no/such", *files[] = { mail_path, nothing }, *output = NULL;
+    char nothing[] = "/no/\x1b[31msuch", *files[] = { mail_path, nothing }, *output = NULL;
     size_t size;
     Conf conf = {};
     FILE *stream;
@@ -166,18 +166,22 @@ static void explain_no_part_of_a_mail_commands_the_terminal(void **state)
                                "2J>\n"
                                "From: \x1b[2J <a@\x1b[1mx>\n"
                                "Subject: \x1b[31m =?utf-8?q?=1b[32m_=c2=9b33m?= \x7f\n"
-                               "Content-Type: text/html; name=\"\x1b[34m\"\n"
+                               "Content-Type: text/html; name=\"\x1b[34m\"; charset=\"\x1b[33m\"\n"
                                "\n"
                                "<p>\x1b[35m&#27;[36m&#155;37m\r\n";
+    static const char rule[] =
+        "rules: ( { name = \"all\"; match: { from: { glob = \"*\"; }; }; to = [ \"ops\" ]; } );";
+    static const ExplainView views[] = { EXPLAIN_FITTING, EXPLAIN_EACH, EXPLAIN_JSON };
     const char *const tails[] = { evil, strchr(evil, '\n') + 1 };
 
-    for (size_t i = 0; i < ELEMENTSOF(tails); i++) {
+    for (size_t i = 0; i < ELEMENTSOF(tails) * ELEMENTSOF(views); i++) {
+        ExplainView view = views[i / ELEMENTSOF(tails)];
         char client[] = "\x1b[1m", *rcpts[] = { client };
-        _cleanup_free_ char *output = explain(
-            "rules: ( { name = \"all\"; match: { from: { glob = \"*\"; }; }; to = [ \"ops\" ]; } );",
-            tails[i], &(ExplainFacts){ .client = client, .rcpts = rcpts, .n_rcpts = 1 });
+        _cleanup_free_ char *output =
+            explain_as(view, view == EXPLAIN_FITTING ? 0 : -ENOENT, rule, tails[i % 2],
+                       &(ExplainFacts){ .client = client, .rcpts = rcpts, .n_rcpts = 1 });
 
-        assert_non_null(strstr(output, "verdict:"));
+        assert_non_null(strstr(output, "verdict"));
         assert_true(text_is_clean(output, strlen(output)));
     }
 }
@@ -265,7 +269,7 @@ static void explain_json_has_a_line_for_each_mail(void **state)
     assert_int_equal(json_type(json_get(third, "from")), JSON_IS_NULL);
     assert_int_equal(json_type(json_get(third, "verdict")), JSON_IS_NULL);
     assert_int_equal(json_length(json_get(third, "alerts")), 0);
-    assert_member(failure, "file", "/no/such");
+    assert_member(failure, "file", "/no/[31msuch");
     assert_non_null(json_as_string(json_get(failure, "error"), NULL));
 }
 
