@@ -8,6 +8,7 @@
 #include "common/record.h"
 #include "milterd/explain-source.h"
 #include "milterd/explain.h"
+#include "milterd/guard.h"
 
 typedef struct ExplainAlert {
     const Rule *rule;
@@ -20,11 +21,13 @@ typedef struct Judgement {
     SourcePlace place;
     const RuleSet *rules;
     Mail *mail;
+    GuardFinding guard;                     /* what holds it back; its name NULL: nothing */
     ExplainAlert alerts[RULES_MATCHED_MAX]; /* one for each rule that matched, in their order */
     size_t n_alerts;
 } Judgement;
 
-/* The name of what happens to the mail; NULL: no rule matches, and it goes its way. */
+/* The name of what happens to the mail; NULL: no rule matches or a guard holds it back, and it
+ * goes its way. */
 const char *judgement_verdict(const Judgement *judgement);
 
 /* 0; -ENOMEM, and -EINVAL for a record that should not be; the first part may be written then. */
@@ -44,6 +47,7 @@ typedef struct Summary {
     size_t n_rows;
     uint64_t mails; /* that could be read */
     uint64_t no_match;
+    uint64_t guarded;
     uint64_t failures;
 } Summary;
 

@@ -145,6 +145,8 @@ static int fill(Json *object, const Judgement *judgement)
     if (r == 0)
         r = set_header(object, "subject", judgement->mail, "Subject");
     if (r == 0)
+        r = set_text(object, "guard", judgement->guard.name);
+    if (r == 0)
         r = set_rules(object, judgement);
     if (r == 0)
         r = set_alerts(object, judgement);

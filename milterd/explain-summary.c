@@ -59,7 +59,8 @@ int summary_add(Summary *summary, const Judgement *judgement)
         if (r < 0)
             return r;
     }
-    summary->no_match += judgement->n_alerts == 0;
+    summary->guarded += judgement->guard.name != NULL;
+    summary->no_match += judgement->n_alerts == 0 && !judgement->guard.name;
     summary->mails++;
     return 0;
 }
@@ -91,6 +92,7 @@ void summary_print(const Summary *summary, FILE *stream)
         fputc('\n', stream);
     print_count(stream, "mails", summary->mails);
     print_count(stream, "that no rule took", summary->no_match);
+    print_count(stream, "that a guard held back", summary->guarded);
     print_count(stream, "that could not be read", summary->failures);
 }
 

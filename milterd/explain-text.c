@@ -104,6 +104,8 @@ static int print_text(FILE *stream, Mail *mail)
 /* The rules that have matched; the last one decides. */
 static const char *describe_match(const Judgement *judgement, const Rule *rule)
 {
+    if (judgement->guard.name)
+        return "would match, but a guard holds the mail back";
     for (size_t i = 0; i < judgement->n_alerts; i++)
         if (judgement->alerts[i].rule == rule)
             return i + 1 == judgement->n_alerts ? "matches, and decides"
@@ -178,7 +180,10 @@ int explain_text(const Judgement *judgement, FILE *stream)
         r = print_alert(stream, &judgement->alerts[i]);
     if (r < 0)
         return r;
-    if (verdict)
+    if (judgement->guard.name)
+        fprintf(stream, "guard %s: the mail %s: no alert, and it goes its way\n",
+                judgement->guard.name, judgement->guard.why);
+    else if (verdict)
         fprintf(stream, "verdict: %s\n", verdict);
     else
         fputs("no rule matches: no alert, and the mail goes its way\n", stream);

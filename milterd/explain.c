@@ -131,7 +131,24 @@ static int judge_rule(Judgement *judgement, const AlertSettings *settings, const
                                    &alert->message);
 }
 
-static int judge(Judgement *judgement, const AlertSettings *settings)
+/* 1 where rules match, 0 where none does or a guard holds the mail back. */
+static int look(Judgement *judgement, const ConfigStrings *guards, RuleState *state)
+{
+    static const MailStage stages[] = { MAIL_STAGE_HEADERS, MAIL_STAGE_MESSAGE };
+
+    for (size_t i = 0; i < ELEMENTSOF(stages); i++) {
+        int r = rules_look(state, judgement->mail, stages[i]);
+
+        if (r <= 0)
+            return r;
+        r = guards ? guards_look(guards, judgement->mail, stages[i], &judgement->guard) : 0;
+        if (r != 0)
+            return MIN(r, 0);
+    }
+    return 1;
+}
+
+static int judge(Judgement *judgement, const ExplainSettings *settings)
 {
     const Rule *matched[RULES_MATCHED_MAX];
     size_t n_matched = 0;
@@ -139,11 +156,11 @@ static int judge(Judgement *judgement, const AlertSettings *settings)
     int r;
 
     rules_begin(&state, judgement->rules);
-    r = rules_look(&state, judgement->mail, MAIL_STAGE_MESSAGE);
+    r = look(judgement, settings->guards, &state);
     if (r > 0)
         n_matched = rules_result(&state, matched);
     for (size_t i = 0; r >= 0 && i < n_matched; i++)
-        r = judge_rule(judgement, settings, matched[i]);
+        r = judge_rule(judgement, &settings->alert, matched[i]);
     return MIN(r, 0);
 }
 
@@ -215,7 +232,7 @@ static int explain_mail(Run *run, const ExplainFacts *facts, Mail *mail, const S
     int r = add_facts(mail, facts);
 
     if (r == 0)
-        r = judge(&judgement, &run->settings->alert);
+        r = judge(&judgement, run->settings);
     return r < 0 ? r : show(run, &judgement, heading);
 }
 

@@ -36,6 +36,7 @@ typedef enum ExplainView {
 
 typedef struct ExplainSettings {
     const RuleSet *rules;
+    const ConfigStrings *guards; /* NULL: none */
     AlertSettings alert;
     uint64_t max_message; /* bytes of a body that are kept */
     ExplainView view;

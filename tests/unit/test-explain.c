@@ -6,6 +6,7 @@
 
 #include "common/json.h"
 #include "common/text.h"
+#include "milterd/guard.h"
 #include "milterd/mime.h"
 
 #define MAX_MESSAGE 65536
@@ -72,6 +73,7 @@ static void explain_body_past_the_limit_is_counted(void **state)
 
 typedef struct Conf {
     ConfigItems rules;
+    ConfigStrings guards;
 } Conf;
 
 /* What is said of `mail`; where a failure is expected, of a file that is not there as well. */
@@ -81,6 +83,7 @@ static char *explain_as(ExplainView view, int expected, const char *configuratio
     static const ConfigKey keys[] = {
         { "rules", CONFIG_LIST, offsetof(Conf, rules), .fallback = "()", .keys = rule_keys,
           .item_size = sizeof(Rule), .item_free = rule_free },
+        { "guards", CONFIG_STRINGS, offsetof(Conf, guards), .fallback = GUARDS_DEFAULT },
         {},
     };
     char folder[] = "/tmp/test-explain-XXXXXX", path[64], mail_path[64];
@@ -102,11 +105,12 @@ static char *explain_as(ExplainView view, int expected, const char *configuratio
 
     assert_return_code(config_load(path, keys, &conf, &file), 0);
     stream = open_memstream(&output, &size);
-    assert_int_equal(
-        explain_run(
-            &(ExplainSettings){ .rules = &conf.rules, .max_message = MAX_MESSAGE, .view = view },
-            facts, files, expected == 0 ? 1 : 2, stream),
-        expected);
+    assert_int_equal(explain_run(&(ExplainSettings){ .rules = &conf.rules,
+                                                     .guards = &conf.guards,
+                                                     .max_message = MAX_MESSAGE,
+                                                     .view = view },
+                                 facts, files, expected == 0 ? 1 : 2, stream),
+                     expected);
     fclose(stream);
     config_target_done(keys, &conf);
     unlink(path);
@@ -210,6 +214,7 @@ static void explain_many_mails_are_counted(void **state)
     assert_null(strstr(output, "nms"));
     assert_non_null(strstr(output, "\n\n       3  mails\n"
                                    "       2  that no rule took\n"
+                                   "       0  that a guard held back\n"
                                    "       1  that could not be read\n"));
     assert_null(strstr(output, "record:"));
 }
@@ -257,6 +262,7 @@ static void explain_json_has_a_line_for_each_mail(void **state)
     assert_int_equal(json_as_integer(json_get(first, "number"), 0), 1);
     assert_member(first, "from", "nms@nms.example.org");
     assert_member(first, "subject", "first");
+    assert_int_equal(json_type(json_get(first, "guard")), JSON_IS_NULL);
     assert_member(first, "verdict", "continue");
     assert_member(alert, "rule", "nms");
     assert_non_null(strstr(json_as_string(json_get(alert, "message"), ""), "*first*\n```\ntext"));
@@ -291,6 +297,31 @@ static void explain_the_present_is_the_mail_s_date(void **state)
     assert_member(alert, "message", "*old*\n```\ntext\n```");
 }
 
+static void explain_tells_the_guard_that_holds_a_mail_back(void **state)
+{
+    static const char mail[] = "From: nms@nms.example.org\n"
+                               "Subject: I am away\n"
+                               "Auto-Submitted: auto-replied\n"
+                               "\n"
+                               "text\n";
+    const ExplainFacts facts = { .client = "10.1.1.1" };
+    _cleanup_free_ char *text = explain(two_rules, mail, &facts),
+                        *line = explain_as(EXPLAIN_JSON, 0, two_rules, mail, &facts),
+                        *counts = explain_as(EXPLAIN_FITTING, -ENOENT, two_rules, mail, &facts);
+    const char *lines = line;
+    _cleanup_json_ Json *json = next_line(&lines);
+
+    assert_non_null(strstr(text, "rule nms: would match, but a guard holds the mail back\n"));
+    assert_non_null(strstr(text, "guard auto-reply: the mail says Auto-Submitted: auto-replied: "
+                                 "no alert, and it goes its way\n"));
+    assert_null(strstr(text, "verdict"));
+    assert_member(json, "guard", "auto-reply");
+    assert_int_equal(json_length(json_get(json, "alerts")), 0);
+    assert_int_equal(json_type(json_get(json, "verdict")), JSON_IS_NULL);
+    assert_non_null(strstr(counts, "       0  that no rule took\n"
+                                   "       1  that a guard held back\n"));
+}
+
 static void explain_recipients_are_taken_from_the_last_mta(void **state)
 {
     static const char rules[] = "rules: ( { name = \"a\"; match: { rcpt = \"ops@example.org\"; };"
@@ -323,6 +354,7 @@ int main(void)
         cmocka_unit_test(explain_each_of_many_is_shown_on_demand),
         cmocka_unit_test(explain_json_has_a_line_for_each_mail),
         cmocka_unit_test(explain_the_present_is_the_mail_s_date),
+        cmocka_unit_test(explain_tells_the_guard_that_holds_a_mail_back),
         cmocka_unit_test(explain_recipients_are_taken_from_the_last_mta),
     };
 
