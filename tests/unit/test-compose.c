@@ -91,16 +91,6 @@ static void compose_styled_shows_sign_title_facts_and_text(void **state)
     assert_styled((Record){ .title = S("T"), .text = S(" \n") }, "*T*");
 }
 
-static void compose_text_that_is_the_title_is_said_once(void **state)
-{
-    Record record = { .severity = SEVERITY_CRITICAL,
-                      .title = S("web1 is DOWN"),
-                      .text = S("web1 is DOWN\n") };
-
-    assert_styled(record, "🔴 CRITICAL *web1 is DOWN*");
-    assert_plain(record, "[CRITICAL] web1 is DOWN");
-}
-
 static void compose_sign_follows_state_and_severity(void **state)
 {
     static const struct {
@@ -435,7 +425,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(compose_styled_shows_sign_title_facts_and_text),
-        cmocka_unit_test(compose_text_that_is_the_title_is_said_once),
         cmocka_unit_test(compose_sign_follows_state_and_severity),
         cmocka_unit_test(compose_title_that_would_break_bold_is_not_bold),
         cmocka_unit_test(compose_title_begins_no_block),
