@@ -82,7 +82,7 @@ static int decoder_switch(Decoder *decoder, const char *charset)
     return 0;
 }
 
-static int base64_value(char c)
+int header_base64_value(char c)
 {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
@@ -100,7 +100,7 @@ static bool is_whole_base64(const char *text, size_t size)
     size_t n = 0;
 
     for (size_t i = 0; i < size; i++)
-        n += text[i] == '=' || base64_value(text[i]) >= 0;
+        n += text[i] == '=' || header_base64_value(text[i]) >= 0;
     return n % 4 == 0;
 }
 
@@ -111,7 +111,7 @@ static void decoder_base64(Decoder *decoder, const char *text, size_t size)
     if ((decoder->bits & ((1U << decoder->n_bits) - 1)) == 0 && is_whole_base64(text, size))
         decoder->n_bits = 0;
     for (size_t i = 0; i < size; i++) {
-        int value = base64_value(text[i]);
+        int value = header_base64_value(text[i]);
 
         if (text[i] == '=')
             decoder->n_bits = 0;
@@ -126,7 +126,7 @@ static void decoder_base64(Decoder *decoder, const char *text, size_t size)
     }
 }
 
-static int hex_value(char c)
+int header_hex_value(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -143,9 +143,9 @@ static void decoder_quoted(Decoder *decoder, const char *text, size_t size)
 
         if (c == '_') {
             c = ' ';
-        } else if (c == '=' && i + 2 < size && hex_value(text[i + 1]) >= 0 &&
-                   hex_value(text[i + 2]) >= 0) {
-            c = (char)(hex_value(text[i + 1]) << 4 | hex_value(text[i + 2]));
+        } else if (c == '=' && i + 2 < size && header_hex_value(text[i + 1]) >= 0 &&
+                   header_hex_value(text[i + 2]) >= 0) {
+            c = (char)(header_hex_value(text[i + 1]) << 4 | header_hex_value(text[i + 2]));
             i += 2;
         } else if (c == '=' && i + 1 < size && strchr("\r\n", text[i + 1])) {
             while (i + 1 < size && strchr(blanks, text[i + 1])) /* folded as bodies are */
@@ -167,7 +167,7 @@ static const char *word_end(const Word *word)
         if (end && p - end > WORD_LOOK_MAX)
             return end;
         if (p[0] == '?' && p[1] == '=') {
-            if (word->base64 || hex_value(p[2]) < 0 || hex_value(p[3]) < 0)
+            if (word->base64 || header_hex_value(p[2]) < 0 || header_hex_value(p[3]) < 0)
                 return p;
             if (!end)
                 end = p;

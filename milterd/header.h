@@ -16,3 +16,7 @@ char *header_decode_dup(const char *value);
  * 1 with an address that the caller frees and *offset advanced, 0 at the end, -ENOMEM. Names,
  * comments, quoted strings and encoded words never count as addresses, whatever they hold. */
 int header_next_address(const char *value, size_t *offset, char **ret);
+
+/* The value of a digit of base64 (RFC 4648) or hexadecimal ones, -1 for all else. */
+int header_base64_value(char c);
+int header_hex_value(char c);

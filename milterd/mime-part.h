@@ -18,9 +18,16 @@ typedef struct MimePart {
     char subtype[MIME_TYPE_MAX + 1];
     char boundary[MIME_BOUNDARY_MAX + 1]; /* "" if there is none */
     char *charset;                        /* or NULL */
-    char *name;                           /* of a file: clean, in one line; or NULL */
-    bool attachment;                      /* the sender wants it shown as a file */
-    int encoding;                         /* GMimeContentEncoding */
+    char *name;      /* of a file, without a path: clean, in one line; or NULL */
+    char *start;     /* related: the Content-ID of the part that the others belong to; or NULL */
+    char *elsewhere; /* external-body: where the content is, clean, in one line; or NULL */
+    unsigned number; /* partial: which piece this is; 0: not known */
+    unsigned total;  /* and of how many */
+    bool attachment; /* the sender wants it shown as a file */
+    bool flowed;     /* format=flowed, and with delsp=yes */
+    bool delsp;
+    bool signed_data; /* smime-type: not encrypted */
+    int encoding;     /* GMimeContentEncoding */
 } MimePart;
 
 /* In each process that reads mail, before its threads do; never in the manager. */
@@ -31,8 +38,12 @@ void mime_part_init_library(void);
 int mime_part_read(MimePart *part, const char *type, const char *encoding, const char *disposition);
 void mime_part_done(MimePart *part);
 
+/* A part that is plain text, whatever it was. Nothing to free. */
+#define MIME_PART_PLAIN ((MimePart){ .type = "text", .subtype = "plain" })
+
 bool mime_part_is(const MimePart *part, const char *type, const char *subtype); /* NULL: any */
 bool mime_part_is_encoded(const MimePart *part);
+bool mime_part_is_base64(const MimePart *part);
 
 /* The content without its transfer encoding, at most `max` bytes of it and a NUL; *ret_cut is set
  * when there is more, else left. The caller frees it. -ENOMEM. */

@@ -8,13 +8,12 @@
 
 #include <strings.h>
 
-#include "milterd/mime-part.h"
-
 void fields_done(Fields *fields)
 {
     free(fields->type);
     free(fields->encoding);
     free(fields->disposition);
+    free(fields->id);
     free(fields->from);
     free(fields->subject);
     *fields = (Fields){};
@@ -56,6 +55,7 @@ static int keep_field(Fields *fields, Range field, size_t name)
         { "Content-Type", &fields->type },
         { "Content-Transfer-Encoding", &fields->encoding },
         { "Content-Disposition", &fields->disposition },
+        { "Content-ID", &fields->id },
         { "From", &fields->from },
         { "Subject", &fields->subject },
     };
@@ -72,12 +72,50 @@ static int keep_field(Fields *fields, Range field, size_t name)
     return 0;
 }
 
+static bool begins(Range line, const char *with)
+{
+    size_t length = strlen(with);
+
+    return line.size >= length && strncasecmp(line.bytes, with, length) == 0;
+}
+
+/* "From " as in mailboxes, also behind the sign that keeps it from being one. */
+static bool is_mailbox_line(Range line)
+{
+    while (line.size > 0 && *line.bytes == '>') {
+        line.bytes++;
+        line.size--;
+    }
+    return begins(line, "From ") && field_name(line) == 0;
+}
+
+/* Where a header follows; else they are text. */
+static void skip_mailbox_lines(Range *range)
+{
+    Range rest = *range, before = rest, line = {};
+
+    while (next_line(&rest, &line) && is_mailbox_line(line))
+        before = rest;
+    if (field_name(line) > 0)
+        *range = before;
+}
+
+/* Whether the header goes on behind a line that does not belong to it. */
+static bool header_goes_on(Range rest)
+{
+    Range line;
+
+    return next_line(&rest, &line) && begins(line, "Content-") && field_name(line) > 0;
+}
+
 int fields_read(Range *range, Fields *fields)
 {
     Range rest = *range, line = {}, field = {};
     size_t name = 0;
     int r;
 
+    skip_mailbox_lines(range);
+    rest = *range;
     for (;;) {
         bool more = next_line(&rest, &line);
 
@@ -96,11 +134,70 @@ int fields_read(Range *range, Fields *fields)
             return 0;
         }
         name = field_name(line);
-        if (name == 0) /* the empty line is missing: this is content already */
+        /* Else the empty line is missing, and this is content already. */
+        if (name == 0 && !header_goes_on(rest))
             return 0;
         field = line;
         *range = rest;
     }
+}
+
+static bool is_base64(char c)
+{
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
+           c == '/' || c == '=';
+}
+
+/* Whether a line may be base64, in which a character got broken at most. */
+static bool is_base64_line(Range line)
+{
+    size_t others = 0;
+
+    for (size_t i = 0; i < line.size; i++) {
+        if (line.bytes[i] == ' ' || line.bytes[i] == '\t')
+            return false;
+        others += !is_base64(line.bytes[i]);
+    }
+    return others * 10 <= line.size;
+}
+
+size_t range_base64_size(Range range)
+{
+    Range rest = range, line;
+    bool ended = false; /* by a line that is none, or by padding */
+    size_t end = 0;
+
+    while (next_line(&rest, &line)) {
+        while (line.size > 0 && strchr(" \t", line.bytes[line.size - 1]))
+            line.size--;
+        if (line.size == 0)
+            continue;
+        if (is_base64_line(line) && (!ended || line.size >= 40 ||
+                                     (line.size % 4 == 0 && line.bytes[line.size - 1] == '='))) {
+            end = (size_t)(rest.bytes - range.bytes);
+            ended = line.bytes[line.size - 1] == '=';
+        } else {
+            ended = true;
+        }
+    }
+    return end;
+}
+
+bool range_guess_boundary(Range range, char ret[static MIME_BOUNDARY_MAX + 1])
+{
+    Range rest = range, line;
+
+    while (next_line(&rest, &line)) {
+        while (line.size > 0 && strchr(" \t", line.bytes[line.size - 1]))
+            line.size--;
+        if (line.size <= 2 || line.size > MIME_BOUNDARY_MAX || memcmp(line.bytes, "--", 2) != 0 ||
+            memchr(line.bytes, '\0', line.size) || !header_goes_on(rest))
+            continue;
+        memcpy(ret, line.bytes + 2, line.size - 2);
+        ret[line.size - 2] = '\0';
+        return true;
+    }
+    return false;
 }
 
 /* The bytes of the boundary at the front of a line, 0 if it is another line. */
@@ -123,24 +220,76 @@ static size_t boundary_size(const char *line, size_t size, const char *boundary,
     return MIN(end + 1, size);
 }
 
-bool range_next_boundary(Range range, size_t at, const char *boundary, size_t *ret_begin,
-                         size_t *ret_end, bool *ret_last)
+/* Finds the next line that is the boundary, from `at`, where a line begins: where that line
+ * begins, where the next one does, and whether it is the last boundary. False: there is none. */
+static bool next_boundary(const PartCursor *cursor, size_t at, size_t *ret_begin, size_t *ret_end,
+                          bool *ret_last)
 {
-    size_t length = strlen(boundary);
+    size_t length = strlen(cursor->boundary), whole = cursor->content.size;
+    const char *bytes = cursor->content.bytes;
 
-    while (at < range.size) {
-        const char *line = range.bytes + at, *end;
-        size_t size = boundary_size(line, range.size - at, boundary, length, ret_last);
+    while (at < whole) {
+        size_t size = boundary_size(bytes + at, whole - at, cursor->boundary, length, ret_last);
+        const char *end;
 
         if (size > 0) {
             *ret_begin = at;
             *ret_end = at + size;
             return true;
         }
-        end = memchr(line, '\n', range.size - at);
+        end = memchr(bytes + at, '\n', whole - at);
         if (!end)
             break;
-        at = (size_t)(end - range.bytes) + 1;
+        at = (size_t)(end - bytes) + 1;
     }
     return false;
+}
+
+bool range_first_part(PartCursor *cursor, Range content, const char *boundary)
+{
+    size_t begin;
+
+    *cursor = (PartCursor){ content, boundary, 0, true };
+    while (cursor->ended)
+        if (*boundary == '\0' ||
+            !next_boundary(cursor, cursor->at, &begin, &cursor->at, &cursor->ended))
+            return false;
+    return true;
+}
+
+bool range_next_part(PartCursor *cursor, Range *ret)
+{
+    size_t begin, end, at;
+    bool ended;
+
+    while (cursor->ended)
+        if (!next_boundary(cursor, cursor->at, &begin, &cursor->at, &cursor->ended))
+            return false;
+
+    at = cursor->at;
+    if (next_boundary(cursor, at, &begin, &end, &ended)) {
+        cursor->at = end;
+        cursor->ended = ended;
+    } else {
+        begin = end = cursor->content.size;
+        cursor->at = end;
+        cursor->ended = true;
+    }
+    *ret = (Range){ cursor->content.bytes + at, begin - at };
+    if (end == begin)
+        return true;
+    if (ret->size > 0 && ret->bytes[ret->size - 1] == '\n')
+        ret->size--;
+    if (ret->size > 0 && ret->bytes[ret->size - 1] == '\r')
+        ret->size--;
+    return true;
+}
+
+bool range_is_boundary(Range range, const char *boundary, size_t *ret_size)
+{
+    bool last;
+
+    *ret_size =
+        *boundary ? boundary_size(range.bytes, range.size, boundary, strlen(boundary), &last) : 0;
+    return *ret_size > 0;
 }

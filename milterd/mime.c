@@ -3,7 +3,8 @@
 /*
  * The walk over the parts of a mail. The body is one range of bytes; a multipart cuts its range
  * at its boundary into the ranges of its parts, top down, so a part that lacks its own end never
- * reaches past its parent's next boundary. Nothing is copied but the text that is shown.
+ * reaches past its parent's next boundary. Nothing is copied but the text that is shown, and what
+ * holds parts in spite of a transfer encoding.
  *
  * Depth, number of parts, bytes of text and bytes of HTML are counted for the whole mail.
  */
@@ -14,19 +15,35 @@
 
 #include "common/text.h"
 #include "milterd/buffer.h"
-#include "milterd/charset.h"
 #include "milterd/header.h"
 #include "milterd/html.h"
-#include "milterd/mime-part.h"
-#include "milterd/mime-range.h"
+#include "milterd/mime-leaf.h"
 #include "milterd/mime-tree.h"
+#include "milterd/plain.h"
+
+#define DECODED_MAX 8 /* multiparts and messages that are encoded as a whole */
+
+static const char fate_alternative[] = "skipped, another alternative is shown";
+static const char fate_stub[] = "skipped, it only points at the HTML";
+static const char fate_picture[] = "skipped, it belongs to the text before it";
+static const char fate_signature[] = "skipped, a signature";
+static const char fate_deep[] = "skipped, nested too deep";
+static const char fate_shown[] = "shown";
+static const char fate_empty[] = "empty";
+static const char fate_named[] = "named";
+static const char fate_attached[] = "named, not shown";
+static const char fate_both[] = "named, and shown for want of other text";
 
 typedef struct Walk {
     MimeTree *tree; /* or NULL */
+    MimeLimits limits;
     size_t n_parts;
-    size_t html_left;
-    bool cut;
-    bool shown; /* there was text, not only names of attachments */
+    bool shown;      /* there was text, not only names of attachments */
+    bool names_only; /* text is not wanted at the moment */
+
+    /* Owned: what ranges may lie in. */
+    char *decoded[DECODED_MAX];
+    size_t n_decoded;
 
     /* The first text that is an attachment, in case there is no other. */
     Range attached;
@@ -49,162 +66,188 @@ static size_t note(Walk *walk, const MimePart *part, Range content, unsigned dep
                          fate);
 }
 
-static bool is_blank(const char *text)
+static size_t nodes(const Walk *walk)
 {
-    return text[strspn(text, " \t\r\n")] == '\0';
+    return walk->tree ? walk->tree->n : 0;
 }
 
-/* Pieces of text stand apart by an empty line. */
-static void add_text(Buffer *out, const char *text)
+/* A line that names the part. */
+static int name_part(const char *what, const MimePart *part, Range content, Buffer *out)
 {
-    size_t begin = 0, end = strlen(text);
+    char type[2 * MIME_TYPE_MAX + 2];
 
-    if (is_blank(text))
-        return;
-    for (size_t i = 0; text[i] && strchr(" \t\n", text[i]); i++)
-        if (text[i] == '\n')
-            begin = i + 1;
-    while (end > begin && strchr(" \t\n", text[end - 1]))
-        end--;
-    if (out->size > 0)
-        buffer_add_string(out, "\n\n");
-    buffer_add(out, text + begin, end - begin);
+    snprintf(type, sizeof(type), "%s/%s", part->type, part->subtype);
+    return mime_leaf_note(what, part->name, type, mime_part_size(part, content.bytes, content.size),
+                          out);
 }
 
-static int add_attachment(const MimePart *part, Range content, Buffer *out)
+static int show_text(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out)
 {
-    size_t size = mime_part_size(part, content.bytes, content.size);
-    char *line;
-    char shown[MIME_SIZE_TEXT_MAX + 1];
-    int n;
-
-    mime_size_text(size, shown);
-    if (part->name)
-        n = asprintf(&line, "[attachment: %.*s (%s/%s, %s)]",
-                     (int)text_cut(part->name, strlen(part->name), 200), part->name, part->type,
-                     part->subtype, shown);
-    else
-        n = asprintf(&line, "[attachment: %s/%s, %s]", part->type, part->subtype, shown);
-    if (n < 0)
-        return -ENOMEM;
-    if (out->size > 0)
-        buffer_add_string(out, out->data[out->size - 1] == ']' ? "\n" : "\n\n");
-    buffer_add_string(out, line);
-    free(line);
-    return 0;
-}
-
-static int show_html(Walk *walk, const char *charset, const char *bytes, size_t size, Buffer *out)
-{
-    _cleanup_free_ char *html = NULL, *text = NULL;
-    char found[HTML_CHARSET_MAX + 1];
-    bool cut = false;
+    size_t node = note(walk, part, content, depth, fate_empty), before = out->size;
     int r;
 
-    if (!charset && html_charset(bytes, size, found))
-        charset = found;
-    r = charset_decode(charset, bytes, size, &html, &size);
-    if (r < 0)
-        return r;
-    r = html_to_text(html, size, &walk->html_left, &text, &cut);
-    if (r < 0)
-        return r;
-    walk->cut = walk->cut || cut;
-    add_text(out, text);
-    return 0;
-}
-
-static int show_text(Walk *walk, const MimePart *part, Range content, Buffer *out)
-{
-    _cleanup_free_ char *bytes = NULL, *decoded = NULL, *text = NULL;
-    size_t size, before = out->size;
-    int r;
-
-    r = mime_part_decode(part, content.bytes, content.size, out->max - out->size, &bytes, &size,
-                         &walk->cut);
-    if (r < 0)
-        return r;
-    if (mime_part_is(part, "text", "html")) {
-        r = show_html(walk, part->charset, bytes, size, out);
-        if (r < 0)
-            return r;
-    } else {
-        r = charset_decode(part->charset, bytes, size, &decoded, &size);
-        if (r < 0)
-            return r;
-        text = text_clean_dup(decoded, size);
-        if (!text)
-            return -ENOMEM;
-        add_text(out, strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text);
+    if (walk->names_only) {
+        mime_tree_set(walk->tree, node, fate_alternative);
+        return 0;
     }
-    walk->shown = walk->shown || out->size > before;
+    r = mime_leaf_read(part, content, &walk->limits, out);
+    if (r > 0 || out->size > before)
+        mime_tree_set(walk->tree, node, r > 0 ? fate_shown : fate_named);
+    walk->shown = walk->shown || r > 0;
+    return MIN(r, 0);
+}
+
+/* The content without its transfer encoding, where that is allowed for what holds no parts only. */
+static int decode_whole(Walk *walk, const MimePart *part, Range *content)
+{
+    size_t size;
+    int r;
+
+    if (!mime_part_is_encoded(part) || walk->n_decoded >= DECODED_MAX)
+        return 0;
+    r = mime_part_decode(part, content->bytes, content->size, MIME_TEXT_MAX,
+                         &walk->decoded[walk->n_decoded], &size, &walk->limits.cut);
+    if (r < 0)
+        return r;
+    *content = (Range){ walk->decoded[walk->n_decoded++], size };
     return 0;
 }
 
-static int show_noted(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out)
-{
-    size_t node = note(walk, part, content, depth, "empty"), before = out->size;
-    int r = show_text(walk, part, content, out);
+/* Alternatives */
 
-    if (out->size > before)
-        mime_tree_set(walk->tree, node, "shown");
-    return r;
-}
-
-/* Whether a text is for reading; a calendar entry is text, too. */
-static bool is_readable(const MimePart *part)
-{
-    return mime_part_is(part, "message", "delivery-status") ||
-           (mime_part_is(part, "text", NULL) && !mime_part_is(part, "text", "calendar") &&
-            !mime_part_is(part, "text", "vcard") && !mime_part_is(part, "text", "x-vcard") &&
-            !mime_part_is(part, "text", "x-amp-html"));
-}
-
-/* How good a part of multipart/alternative is, apart from whether it has text. */
+/* How good a part of multipart/alternative is, apart from whether it has text. 1 is a stub. */
 static unsigned rank(const MimePart *part)
 {
     if (mime_part_is(part, "text", "plain"))
-        return 3;
-    return mime_part_is(part, "text", "html") || mime_part_is(part, "multipart", NULL) ? 2 : 1;
+        return 4;
+    return mime_part_is(part, "text", "html") || mime_part_is(part, "multipart", NULL) ? 3 : 2;
 }
 
 /* What a multipart remembers from part to part. */
 typedef struct Choice {
     Buffer best; /* alternative: the text so far */
     unsigned best_rank;
-    size_t first_node; /* of the alternatives in the tree */
-    bool root_seen;    /* related, signed: the part that the others belong to */
+    size_t best_begin, best_end; /* its nodes in the tree */
+    Buffer names;                /* of files in alternatives that are not shown */
+    const char *start;           /* related: the Content-ID of the root, if it is there */
+    bool root_seen;              /* related: the part that the others belong to */
 } Choice;
+
+/* Whether a text that was read is better than the best one. */
+static bool is_better(const Choice *choice, const Buffer *text, unsigned *inout_rank)
+{
+    const char *best = choice->best.data ? choice->best.data : "",
+               *new = text->data ? text->data : "";
+
+    /* A plain text is worth what it says in comparison with the HTML, in whatever order they come.
+     */
+    if (*inout_rank == 4 && choice->best_rank == 3 && plain_is_stub(new, best))
+        *inout_rank = 1;
+    if (*inout_rank == 3 && choice->best_rank == 4)
+        return plain_is_stub(best, new);
+    return *inout_rank > choice->best_rank || (choice->best_rank == 0 && !choice->best.data);
+}
+
+/* What some programs put into the HTML alternative are not only pictures. */
+static int name_files(Walk *walk, const MimePart *part, Range content, unsigned depth,
+                      Choice *choice)
+{
+    bool before = walk->names_only;
+    int r;
+
+    walk->names_only = true;
+    choice->names.max = MIME_TEXT_MAX;
+    r = walk_part(walk, part, content, depth, &choice->names);
+    walk->names_only = before;
+    return r < 0 || choice->names.failed ? -ENOMEM : 0;
+}
 
 static int choose(Walk *walk, const MimePart *part, Range content, unsigned depth, size_t max,
                   Choice *choice)
 {
     _cleanup_(buffer_done) Buffer text = { .max = max };
-    size_t nodes = walk->tree ? walk->tree->n : 0;
+    unsigned text_rank = rank(part);
+    size_t begin = nodes(walk);
     bool shown = walk->shown;
     int r;
 
     /* Text after good text is not read at all; rank 0 is what shows no text of its own. */
-    if (rank(part) <= choice->best_rank) {
-        note(walk, part, content, depth, "skipped, another alternative is shown");
-        return 0;
-    }
+    if (text_rank <= choice->best_rank &&
+        !(text_rank == 3 && choice->best_rank == 4 && plain_may_be_stub(choice->best.data)))
+        return name_files(walk, part, content, depth, choice);
     walk->shown = false;
     r = walk_part(walk, part, content, depth, &text);
-    if (r < 0 || text.failed) {
-        walk->shown = shown;
-        return -ENOMEM;
-    }
-    if (walk->shown || (choice->best_rank == 0 && !choice->best.data)) {
-        mime_tree_set_all(walk->tree, choice->first_node, nodes,
-                          "skipped, another alternative is shown");
-        choice->best_rank = walk->shown ? rank(part) : 0;
-        buffer_done(&choice->best);
-        choice->best = text;
-        text = (Buffer){};
-    }
+    text_rank = walk->shown ? text_rank : 0;
     walk->shown = walk->shown || shown;
+    if (r < 0 || text.failed)
+        return -ENOMEM;
+    if (!is_better(choice, &text, &text_rank)) {
+        mime_tree_set_all(walk->tree, begin, nodes(walk),
+                          text_rank == 1 ? fate_stub : fate_alternative);
+        return 0;
+    }
+    if (choice->best.data)
+        mime_tree_set_all(walk->tree, choice->best_begin, choice->best_end,
+                          choice->best_rank == 4 ? fate_stub : fate_alternative);
+    choice->best_rank = text_rank;
+    choice->best_begin = begin;
+    choice->best_end = nodes(walk);
+    buffer_done(&choice->best);
+    choice->best = text;
+    text = (Buffer){};
     return 0;
+}
+
+/* Multiparts */
+
+/* What a text may bring along to be shown. */
+static bool is_picture(const MimePart *part)
+{
+    return !part->attachment &&
+           (mime_part_is(part, "image", NULL) || mime_part_is(part, "font", NULL) ||
+            mime_part_is(part, "text", "css") || mime_part_is(part, "text", "javascript") ||
+            mime_part_is(part, "application", "javascript") ||
+            mime_part_is(part, "application", "x-javascript"));
+}
+
+static bool is_signature(const MimePart *part)
+{
+    return mime_part_is(part, "application", "pgp-signature") ||
+           mime_part_is(part, "application", "pkcs7-signature") ||
+           mime_part_is(part, "application", "x-pkcs7-signature");
+}
+
+/* "<id>" and "id" are the same. */
+static bool is_id(const char *field, const char *id)
+{
+    size_t length;
+
+    if (!field)
+        return false;
+    field += strspn(field, " \t\r\n<");
+    id += strspn(id, " <");
+    length = strcspn(id, ">");
+    return length > 0 && strncmp(field, id, length) == 0 &&
+           field[length + strspn(field + length, "> \t\r\n")] == '\0';
+}
+
+static int walk_related(Walk *walk, const MimePart *part, const Fields *fields, Range content,
+                        unsigned depth, Buffer *out, Choice *choice)
+{
+    bool may_be_root = mime_leaf_is_text(part, false) || mime_part_is(part, "multipart", NULL);
+    bool is_root = choice->start ? is_id(fields->id, choice->start)
+                                 : may_be_root && !choice->root_seen && !part->attachment;
+
+    choice->root_seen = choice->root_seen || is_root;
+    if (!is_root && is_picture(part) && (choice->root_seen || choice->start)) {
+        note(walk, part, content, depth, fate_picture);
+        return 0;
+    }
+    if (!is_root && choice->start && mime_leaf_is_text(part, false)) {
+        note(walk, part, content, depth, fate_attached);
+        return name_part("attachment", part, content, out);
+    }
+    return walk_part(walk, part, content, depth, out);
 }
 
 /* One part of a multipart. */
@@ -226,61 +269,107 @@ static int walk_child(Walk *walk, const MimePart *parent, Range range, unsigned 
         return r;
 
     if (mime_part_is(parent, "multipart", "alternative"))
-        return choose(walk, &part, range, depth, out->max - out->size, choice);
-    /* The rest are pictures of the text and its signature. */
-    if (choice->root_seen && (mime_part_is(parent, "multipart", "signed") ||
-                              (mime_part_is(parent, "multipart", "related") && !part.attachment))) {
-        note(walk, &part, range, depth, "skipped, it belongs to the part before it");
+        return choose(walk, &part, range, depth, out->max - MIN(out->size, out->max), choice);
+    if (mime_part_is(parent, "multipart", "signed") && is_signature(&part)) {
+        note(walk, &part, range, depth, fate_signature);
         return 0;
     }
-    choice->root_seen =
-        choice->root_seen || is_readable(&part) || mime_part_is(&part, "multipart", NULL);
+    if (mime_part_is(parent, "multipart", "related"))
+        return walk_related(walk, &part, &fields, range, depth, out, choice);
     return walk_part(walk, &part, range, depth, out);
+}
+
+/* Whether one of the parts has that Content-ID. */
+static int has_part(PartCursor cursor, const char *id)
+{
+    bool found = false;
+    Range range;
+
+    for (size_t i = 0; i < MIME_PARTS_MAX && !found && range_next_part(&cursor, &range); i++) {
+        _cleanup_(fields_done) Fields fields = {};
+        int r = fields_read(&range, &fields);
+
+        if (r < 0)
+            return r;
+        found = is_id(fields.id, id);
+    }
+    return found;
+}
+
+static int walk_parts(Walk *walk, const MimePart *part, PartCursor cursor, unsigned depth,
+                      Buffer *out)
+{
+    Choice choice = {};
+    Range range;
+    int r = 0;
+
+    if (part->start) {
+        r = has_part(cursor, part->start);
+        choice.start = r > 0 ? part->start : NULL;
+    }
+    while (r >= 0 && range_next_part(&cursor, &range)) {
+        if (walk->n_parts >= MIME_PARTS_MAX) {
+            walk->limits.cut = true;
+            break;
+        }
+        walk->n_parts++;
+        r = walk_child(walk, part, range, depth + 1, out, &choice);
+    }
+    if (r >= 0 && choice.best.data)
+        mime_leaf_add(out, choice.best.data);
+    if (r >= 0 && choice.names.data)
+        mime_leaf_add(out, choice.names.data);
+    buffer_done(&choice.best);
+    buffer_done(&choice.names);
+    return MIN(r, 0);
+}
+
+/* Finds the first part of a multipart: by its boundary, or by what looks like one. */
+static bool find_parts(const MimePart *part, Range content,
+                       char guessed[static MIME_BOUNDARY_MAX + 1], PartCursor *ret)
+{
+    return range_first_part(ret, content, part->boundary) ||
+           (range_guess_boundary(content, guessed) && range_first_part(ret, content, guessed));
 }
 
 static int walk_multipart(Walk *walk, const MimePart *part, Range content, unsigned depth,
                           Buffer *out)
 {
-    size_t begin, end, next;
-    Choice choice = {};
-    bool last, last_next;
-    int r = 0;
+    char guessed[MIME_BOUNDARY_MAX + 1];
+    PartCursor cursor;
+    size_t size;
+    int r;
 
     note(walk, part, content, depth, NULL);
-    choice.first_node = walk->tree ? walk->tree->n : 0;
-    if (part->boundary[0] == '\0' ||
-        !range_next_boundary(content, 0, part->boundary, &begin, &end, &last)) {
-        const MimePart plain = { .type = "text", .subtype = "plain" };
+    if (find_parts(part, content, guessed, &cursor))
+        return walk_parts(walk, part, cursor, depth, out);
+    r = decode_whole(walk, part, &content);
+    if (r == 0 && find_parts(part, content, guessed, &cursor))
+        return walk_parts(walk, part, cursor, depth, out);
+    if (r < 0)
+        return r;
+    /* No parts at all: whatever it is, but for an end without a beginning. */
+    while (range_is_boundary(content, part->boundary, &size))
+        content = (Range){ content.bytes + size, content.size - size };
+    return show_text(walk, &MIME_PART_PLAIN, content, depth + 1, out);
+}
 
-        return show_noted(walk, &plain, content, depth + 1, out);
+/* Messages */
+
+static int add_head(const Fields *fields, Buffer *out)
+{
+    _cleanup_free_ char *from = NULL, *subject = NULL, *head = NULL;
+
+    from = header_decode_dup(fields->from ? fields->from : "");
+    subject = header_decode_dup(fields->subject ? fields->subject : "");
+    if (!from || !subject ||
+        asprintf(&head, "%s%s%s%s%s", *from ? "From: " : "", from, *from && *subject ? "\n" : "",
+                 *subject ? "Subject: " : "", subject) < 0) {
+        head = NULL;
+        return -ENOMEM;
     }
-
-    while (r == 0 && !last) {
-        Range range = { content.bytes + end, content.size - end };
-
-        if (walk->n_parts >= MIME_PARTS_MAX) {
-            walk->cut = true;
-            break;
-        }
-        walk->n_parts++;
-        last_next = true;
-        next = content.size;
-        if (range_next_boundary(content, end, part->boundary, &begin, &next, &last_next)) {
-            range.size = begin - end;
-            /* The line end before a boundary belongs to the boundary. */
-            if (range.size > 0 && range.bytes[range.size - 1] == '\n')
-                range.size--;
-            if (range.size > 0 && range.bytes[range.size - 1] == '\r')
-                range.size--;
-        }
-        r = walk_child(walk, part, range, depth + 1, out, &choice);
-        end = next;
-        last = last_next;
-    }
-    if (r == 0 && choice.best.data)
-        add_text(out, choice.best.data);
-    buffer_done(&choice.best);
-    return r;
+    mime_leaf_add(out, head);
+    return 0;
 }
 
 static int walk_message(Walk *walk, const MimePart *message, Range content, unsigned depth,
@@ -288,24 +377,44 @@ static int walk_message(Walk *walk, const MimePart *message, Range content, unsi
 {
     _cleanup_(fields_done) Fields fields = {};
     _cleanup_(mime_part_done) MimePart part = {};
-    _cleanup_free_ char *from = NULL, *subject = NULL, *head = NULL;
     int r;
 
-    note(walk, message, content, depth, NULL);
-    r = fields_read(&content, &fields);
+    note(walk, message, content, depth, walk->names_only ? fate_named : NULL);
+    if (walk->names_only)
+        return name_part("attachment", message, content, out);
+    r = decode_whole(walk, message, &content);
+    if (r == 0)
+        r = fields_read(&content, &fields);
+    if (r == 0)
+        r = add_head(&fields, out);
+    if (r == 0)
+        r = mime_part_read(&part, fields.type, fields.encoding, fields.disposition);
     if (r < 0)
         return r;
-    from = header_decode_dup(fields.from ? fields.from : "");
-    subject = header_decode_dup(fields.subject ? fields.subject : "");
-    if (!from || !subject || asprintf(&head, "From: %s\nSubject: %s", from, subject) < 0)
-        return -ENOMEM;
-    add_text(out, head);
-    walk->shown = true;
-
-    r = mime_part_read(&part, fields.type, fields.encoding, fields.disposition);
-    if (r < 0)
-        return r;
+    walk->shown = walk->shown || fields.from || fields.subject;
+    if (content.size == 0)
+        return 0;
     return walk_part(walk, &part, content, depth + 1, out);
+}
+
+/* One piece of a message that was split (RFC 2046, 5.2.2): the first has its header. */
+static int walk_piece(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out)
+{
+    _cleanup_free_ char *line = NULL;
+    int n;
+
+    if (part->total > 0)
+        n = asprintf(&line, "[part %u of %u of a message]", part->number, part->total);
+    else
+        n = asprintf(&line, "[part %u of a message]", part->number);
+    if (n < 0) {
+        line = NULL;
+        return -ENOMEM;
+    }
+    mime_leaf_add(out, line);
+    if (part->number == 1)
+        return walk_message(walk, part, content, depth, out);
+    return show_text(walk, part, content, depth, out);
 }
 
 static int remember_attached(Walk *walk, const MimePart *part, Range content, size_t node)
@@ -314,6 +423,9 @@ static int remember_attached(Walk *walk, const MimePart *part, Range content, si
         return 0;
     walk->attached_part = *part;
     walk->attached_part.name = NULL;
+    walk->attached_part.start = NULL;
+    walk->attached_part.elsewhere = NULL;
+    walk->attached_part.charset = NULL;
     walk->attached = content;
     walk->attached_node = node;
     if (part->charset) {
@@ -324,30 +436,52 @@ static int remember_attached(Walk *walk, const MimePart *part, Range content, si
     return 0;
 }
 
+static bool is_encrypted(const MimePart *part)
+{
+    return mime_part_is(part, "multipart", "encrypted") ||
+           (!part->signed_data && (mime_part_is(part, "application", "pkcs7-mime") ||
+                                   mime_part_is(part, "application", "x-pkcs7-mime")));
+}
+
+static bool is_message(const MimePart *part)
+{
+    return mime_part_is(part, "message", "rfc822") || mime_part_is(part, "message", "global") ||
+           mime_part_is(part, "message", "news") || mime_part_is(part, "text", "rfc822-headers") ||
+           mime_part_is(part, "message", "global-headers");
+}
+
+/* What is named rather than shown. */
+static int walk_file(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out)
+{
+    bool is_text = mime_leaf_is_text(part, false) && !walk->names_only;
+    size_t node = note(walk, part, content, depth, is_text ? fate_attached : fate_named);
+    int r = is_text ? remember_attached(walk, part, content, node) : 0;
+
+    if (r < 0)
+        return r;
+    if (part->elsewhere)
+        return mime_leaf_note("not in this mail", part->name, part->elsewhere, SIZE_MAX, out);
+    return name_part(is_encrypted(part) ? "encrypted" : "attachment", part, content, out);
+}
+
 static int walk_part(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out)
 {
-    int r;
-
     if (depth > MIME_DEPTH_MAX) {
-        note(walk, part, content, depth, "skipped, nested too deep");
-        walk->cut = true;
+        note(walk, part, content, depth, fate_deep);
+        walk->limits.cut = true;
         return 0;
     }
+    if (is_encrypted(part))
+        return walk_file(walk, part, content, depth, out);
     if (mime_part_is(part, "multipart", NULL))
         return walk_multipart(walk, part, content, depth, out);
-    if (mime_part_is(part, "message", "rfc822") && !mime_part_is_encoded(part))
+    if (is_message(part))
         return walk_message(walk, part, content, depth, out);
-    if (is_readable(part)) {
-        if (!part->attachment || depth == 0)
-            return show_noted(walk, part, content, depth, out);
-        r = remember_attached(walk, part, content,
-                              note(walk, part, content, depth, "named, not shown"));
-        if (r < 0)
-            return r;
-    } else {
-        note(walk, part, content, depth, "named");
-    }
-    return add_attachment(part, content, out);
+    if (mime_part_is(part, "message", "partial") && !walk->names_only)
+        return walk_piece(walk, part, content, depth, out);
+    if (mime_leaf_is_text(part, depth == 0) && (!part->attachment || depth == 0))
+        return show_text(walk, part, content, depth, out);
+    return walk_file(walk, part, content, depth, out);
 }
 
 /* Reads the whole mail into `out`. */
@@ -357,8 +491,8 @@ static int walk_mail(Walk *walk, const Mail *mail, Buffer *out)
     _cleanup_(mime_part_done) MimePart part = {};
     int r;
 
-    walk->html_left = HTML_SIZE_MAX;
-    walk->cut = mail->body_total > mail->body_size;
+    walk->limits =
+        (MimeLimits){ .html_left = HTML_SIZE_MAX, .cut = mail->body_total > mail->body_size };
     r = mime_part_read(&part, mail_header(mail, "Content-Type"),
                        mail_header(mail, "Content-Transfer-Encoding"),
                        mail_header(mail, "Content-Disposition"));
@@ -366,12 +500,13 @@ static int walk_mail(Walk *walk, const Mail *mail, Buffer *out)
         return r;
     r = walk_part(walk, &part, content, 0, out);
     if (r == 0 && !walk->shown && walk->attached_part.type[0] != '\0') {
-        r = show_text(walk, &walk->attached_part, walk->attached, out);
-        if (walk->shown)
-            mime_tree_set(walk->tree, walk->attached_node,
-                          "named, and shown for want of other text");
+        r = mime_leaf_read(&walk->attached_part, walk->attached, &walk->limits, out);
+        if (r > 0)
+            mime_tree_set(walk->tree, walk->attached_node, fate_both);
     }
     mime_part_done(&walk->attached_part);
+    for (size_t i = 0; i < walk->n_decoded; i++)
+        free(walk->decoded[i]);
     return r < 0 || out->failed ? -ENOMEM : 0;
 }
 
@@ -389,7 +524,7 @@ int mime_text(const Mail *mail, char **ret, bool *ret_cut)
     if (!text)
         return -ENOMEM;
     *ret = text;
-    *ret_cut = walk.cut || out.full;
+    *ret_cut = walk.limits.cut || out.full;
     return 0;
 }
 
