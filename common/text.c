@@ -91,6 +91,17 @@ static bool is_white(uint32_t code)
            code == 0x2029;
 }
 
+/* How many bytes from here on stay as they are: most of most texts, and cheap to tell. */
+static size_t plain_run(const char *text, size_t size, bool line)
+{
+    size_t n = 0;
+
+    while (n < size && ((text[n] > ' ' && text[n] < 0x7F) ||
+                        (!line && (text[n] == ' ' || text[n] == '\n' || text[n] == '\t'))))
+        n++;
+    return n;
+}
+
 /* The line ends of Unicode, CRLF among them, are one in the line form, where all are white. */
 static size_t clean(const char *text, size_t size, bool line, char *to)
 {
@@ -99,9 +110,11 @@ static size_t clean(const char *text, size_t size, bool line, char *to)
 
     for (size_t i = 0; i < size;) {
         const char *from = text + i;
-        size_t good, length = sequence(from, size - i, &good), n;
+        size_t good, length, n = plain_run(from, size - i, line);
 
-        if (length == 0) {
+        if (n > 0) {
+            i += n;
+        } else if ((length = sequence(from, size - i, &good)) == 0) {
             i += good;
             from = REPLACEMENT;
             n = strlen(REPLACEMENT);
@@ -160,6 +173,10 @@ char *text_clean_line_dup(const char *text, size_t size)
 bool text_is_utf8(const char *text, size_t size)
 {
     for (size_t i = 0, length; i < size; i += length) {
+        if ((unsigned char)text[i] < 0x80) {
+            length = 1;
+            continue;
+        }
         length = utf8_sequence(text + i, size - i);
         if (length == 0)
             return false;
