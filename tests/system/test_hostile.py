@@ -13,18 +13,20 @@ import subprocess
 
 import pytest
 
-from support import hostile
+from support import hostile, samples
 from support.mta import Mta
 from support.place import children_of
 
 PATIENCE_CPU = 60  # seconds; a parser that takes time with the square of a mail takes hours
 
-CONFIG = """
+CONFIG = f"""
+profiles = [ "{samples.PROFILES}" ];
 listen = "unix:/no/such/folder/milter.sock";
 relay: { socket = "/no/such/folder/relay.sock"; };
+""" + """
 rules: (
   { name = "sender"; match: { from = "nobody@nowhere.example.org"; }; },
-  { name = "expensive"; match: { subject: { regex = "(a|aa)+$"; }; body: { regex = "(?m)^(.*)*z$"; }; }; },
+  { name = "steps"; match: { subject: { regex = "(a|aa)+$"; }; body: { regex = "(?m)^(.*)*z$"; }; }; },
   { name = "shapes"; match: { body: { glob = "*a*b*c*d*e*f*g*h*z"; }; }; },
   { name = "alerts"; match: { subject: { glob = "ALERT *"; }; }; to = [ "ops" ]; }
 );
