@@ -37,13 +37,14 @@ int explain_json_failure(const SourcePlace *place, const char *reason, FILE *str
 
 /* Counts; begin with {}. */
 typedef struct SummaryRow {
-    const Rule *rule;
-    char *profile; /* "" where there is none */
+    size_t order;     /* place of the rule; behind all of them, what a guard has held back */
+    const char *rule; /* its name; NULL: a guard */
+    char *what;       /* the profile, or a word for it in brackets; or the guard's name */
     uint64_t mails;
 } SummaryRow;
 
 typedef struct Summary {
-    SummaryRow *rows; /* by rules, in their order, and the profiles of each as they came */
+    SummaryRow *rows;
     size_t n_rows;
     uint64_t mails; /* that could be read */
     uint64_t no_match;
@@ -52,5 +53,5 @@ typedef struct Summary {
 } Summary;
 
 int summary_add(Summary *summary, const Judgement *judgement);
-void summary_print(const Summary *summary, FILE *stream);
+void summary_print(Summary *summary, FILE *stream); /* puts the rows in order */
 void summary_done(Summary *summary);

@@ -210,13 +210,29 @@ static void explain_many_mails_are_counted(void **state)
     _cleanup_free_ char *output =
         explain_as(EXPLAIN_FITTING, -ENOENT, two_rules, mbox, &(ExplainFacts){});
 
-    assert_non_null(strstr(output, "\n       1  cron"));
+    assert_non_null(strstr(output, "\n       1  cron  (none)\n"));
     assert_null(strstr(output, "nms"));
     assert_non_null(strstr(output, "\n\n       3  mails\n"
                                    "       2  that no rule took\n"
                                    "       0  that a guard held back\n"
                                    "       1  that could not be read\n"));
     assert_null(strstr(output, "record:"));
+}
+
+static void explain_mails_that_a_rule_skips_are_counted_as_such(void **state)
+{
+    static const char rules[] =
+        "rules: ("
+        "  { name = \"some\"; match: { subject: { glob = \"*u*\"; }; }; next = true; },"
+        "  { name = \"not\"; match: { body: { glob = \"*\"; }; }; skip = true; }"
+        ");";
+    _cleanup_free_ char *output =
+        explain_as(EXPLAIN_FITTING, -ENOENT, rules, mbox, &(ExplainFacts){});
+
+    assert_non_null(strstr(output, "   MAILS  RULE  PROFILE\n"
+                                   "       2  some  (none)\n"
+                                   "       3  not   (skipped)\n"
+                                   "\n"));
 }
 
 static void explain_each_of_many_is_shown_on_demand(void **state)
@@ -319,7 +335,7 @@ static void explain_tells_the_guard_that_holds_a_mail_back(void **state)
     assert_int_equal(json_length(json_get(json, "alerts")), 0);
     assert_int_equal(json_type(json_get(json, "verdict")), JSON_IS_NULL);
     assert_non_null(strstr(counts, "       0  that no rule took\n"
-                                   "       1  that a guard held back\n"));
+                                   "       1  that a guard held back: 1 auto-reply\n"));
 }
 
 static void explain_recipients_are_taken_from_the_last_mta(void **state)
@@ -351,6 +367,7 @@ int main(void)
         cmocka_unit_test(explain_says_why_no_rule_matches),
         cmocka_unit_test(explain_no_part_of_a_mail_commands_the_terminal),
         cmocka_unit_test(explain_many_mails_are_counted),
+        cmocka_unit_test(explain_mails_that_a_rule_skips_are_counted_as_such),
         cmocka_unit_test(explain_each_of_many_is_shown_on_demand),
         cmocka_unit_test(explain_json_has_a_line_for_each_mail),
         cmocka_unit_test(explain_the_present_is_the_mail_s_date),
