@@ -1143,6 +1143,8 @@ def test_mail_is_explained_with_what_the_file_cannot_tell(milterd):
     (["--explain"] + ["--macro=a=1"] * 33, "milterd: --macro may be given at most 32 times.\n"),
     (["--helo=x"], "milterd: --helo is for --explain.\n"),
     (["--auth=x"], "milterd: --auth is for --explain.\n"),
+    (["--json"], "milterd: --json is for --explain.\n"),
+    (["--each"], "milterd: --each is for --explain.\n"),
 ])
 def test_wrong_use_of_what_explain_takes_is_told(milterd, arguments, words):
     done = run(milterd, *arguments)
