@@ -18,10 +18,6 @@
 #define ID_DIGITS 32
 #define MESSAGE_MAX_BYTES 65536 /* of what a rule's template gives */
 
-/* All regexes of profiles and rules that read a mail share the steps of one on a long text
- * (regex.c): so a hostile mail costs no more with thirty profiles than with one. */
-#define BUDGET ((size_t)40000000)
-
 /* The text of the first such header; "" where there is none, NULL for want of memory. */
 static const char *header_text(const Mail *mail, const char *name)
 {
@@ -92,6 +88,8 @@ typedef struct Making {
     AlertNotes *notes; /* or NULL */
     Record *record;
     const char *profile; /* that has read the mail; NULL: none knew it */
+    /* All regexes of profiles and rules that read a mail share what one may cost that matches it:
+     * so a hostile mail costs no more with thirty profiles than with one. */
     size_t budget;
 } Making;
 
@@ -336,7 +334,7 @@ int alert_from_mail(const AlertSettings *settings, Mail *mail, const Rule *rule,
                     AlertNotes *notes, Record **ret)
 {
     _cleanup_record_ Record *record = record_new();
-    Making making = { settings, mail, rule, notes, record, NULL, BUDGET };
+    Making making = { settings, mail, rule, notes, record, NULL, REGEX_BUDGET };
     int r;
 
     if (!record)

@@ -294,7 +294,8 @@ static bool match_cidr(const Pattern *pattern, const char *value)
 static RegexResult match_regex(const Pattern *pattern, const char *value, size_t size,
                                size_t *budget, PatternSearch *search, bool below_not)
 {
-    size_t granted = search->budget ? MIN(*budget, *search->budget) : *budget, left = granted;
+    /* Half of what is left: one that runs wild leaves something to those behind it. */
+    size_t granted = search->budget ? MIN(*budget, *search->budget / 2) : *budget, left = granted;
     RegexResult result;
 
     if (search->take && !below_not && regex_n_groups(pattern->regex) > 0) {
@@ -337,7 +338,7 @@ static RegexResult match_value(const Pattern *pattern, const char *value, size_t
 static bool search_values(const Pattern *pattern, const char *const *values, size_t n_values,
                           PatternSearch *search, bool below_not)
 {
-    size_t budget = pattern->regex ? regex_budget(pattern->regex) : 0;
+    size_t budget = REGEX_BUDGET;
     bool inverted = pattern->kind == PATTERN_NOT;
 
     if (pattern->kind == PATTERN_NOT || pattern->kind == PATTERN_ANY) {

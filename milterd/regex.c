@@ -15,8 +15,9 @@
 
 /* PCRE2 counts its steps anew at each place of the text where a match may begin, so its own limits
  * allow minutes for the 8 KB that a pattern looks at. Ours counts those of a whole mail, by the
- * callouts that are compiled into the pattern: a tenth of a second's worth. */
-#define BUDGET ((size_t)5000000)
+ * callouts that are compiled into the pattern: less than a tenth of a second's worth. What is
+ * repeated, as "[^x]+", is one step however far it goes; so the way through the text counts too. */
+#define BYTES_PER_STEP 16
 #define MATCH_LIMIT 100000
 #define DEPTH_LIMIT 50000
 #define HEAP_LIMIT_KIB 8192
@@ -26,7 +27,6 @@
 struct Regex {
     pcre2_code *code;
     pcre2_match_context *limits;
-    size_t budget;
 };
 
 static int compile(const char *pattern, pcre2_code **ret, char reason[static REGEX_REASON_MAX])
@@ -76,7 +76,6 @@ int regex_new(const char *pattern, Regex **ret, char reason[static REGEX_REASON_
     pcre2_set_match_limit(regex->limits, MATCH_LIMIT);
     pcre2_set_depth_limit(regex->limits, DEPTH_LIMIT);
     pcre2_set_heap_limit(regex->limits, HEAP_LIMIT_KIB);
-    regex->budget = BUDGET;
     *ret = regex;
     return 0;
 }
@@ -86,7 +85,6 @@ void regex_take_long(Regex *regex)
     pcre2_set_match_limit(regex->limits, MATCH_LIMIT * LONG_FACTOR);
     pcre2_set_depth_limit(regex->limits, DEPTH_LIMIT * LONG_FACTOR);
     pcre2_set_heap_limit(regex->limits, HEAP_LIMIT_KIB * LONG_FACTOR);
-    regex->budget = BUDGET * LONG_FACTOR;
 }
 
 Regex *regex_free(Regex *regex)
@@ -99,18 +97,25 @@ Regex *regex_free(Regex *regex)
     return NULL;
 }
 
-size_t regex_budget(const Regex *regex)
-{
-    return regex->budget;
-}
+/* How a search gets on. */
+typedef struct Progress {
+    size_t *budget;
+    size_t at; /* in the text, at the last step */
+} Progress;
 
 static int on_step(pcre2_callout_block *block, void *userdata)
 {
-    size_t *budget = userdata;
+    Progress *progress = userdata;
+    size_t at = block->current_position,
+           way = at > progress->at ? at - progress->at : progress->at - at,
+           cost = 1 + way / BYTES_PER_STEP;
 
-    if (*budget == 0)
+    progress->at = at;
+    if (*progress->budget < cost) {
+        *progress->budget = 0;
         return PCRE2_ERROR_CALLOUT;
-    (*budget)--;
+    }
+    *progress->budget -= cost;
     return 0;
 }
 
@@ -119,10 +124,11 @@ static RegexResult search(const Regex *regex, const char *text, size_t size, siz
 {
     /* Of this search's own: others search with the same Regex meanwhile. */
     pcre2_match_context *limits = pcre2_match_context_copy(regex->limits);
+    Progress progress = { budget, offset };
     int r = PCRE2_ERROR_NOMEMORY;
 
     if (limits && data) {
-        pcre2_set_callout(limits, on_step, budget);
+        pcre2_set_callout(limits, on_step, &progress);
         r = pcre2_match(regex->code, (PCRE2_SPTR)text, size, offset, 0, data, limits);
     }
     pcre2_match_context_free(limits);

@@ -28,8 +28,9 @@ typedef enum RegexResult {
     REGEX_GAVE_UP, /* a limit was reached, or memory was short */
 } RegexResult;
 
-/* How many steps the texts of one mail may cost together. */
-size_t regex_budget(const Regex *regex);
+/* How many steps the texts of one mail may cost together; deterministic, so that a mail that is
+ * tried again is read as before. */
+#define REGEX_BUDGET ((size_t)5000000)
 
 /* Takes what it costs from *budget. Broken UTF-8 in the text matches nothing, the rest of it is
  * searched all the same. */

@@ -146,6 +146,46 @@ static void pattern_regex_that_costs_a_little_everywhere_gives_up_soon(void **st
     assert_true(clock() - began < 2 * CLOCKS_PER_SEC);
 }
 
+/* What is repeated is a single step for PCRE2, and goes to the end of the text each time. */
+static void pattern_regex_that_goes_far_at_each_step_gives_up_soon(void **state)
+{
+    _cleanup_(pattern_freep) Pattern *pattern = NULL;
+    _cleanup_free_ char *value = malloc(65001);
+    const char *values[] = { value };
+    clock_t began = clock();
+
+    assert_non_null(value);
+    assert_int_equal(pattern_new_regex("\\[[^]]+\\] is down", &pattern, reason), 0);
+    pattern_take_long(pattern);
+    memset(value, '[', 65000);
+    strcpy(value + 64990, " down");
+    gave_up = false;
+    assert_false(pattern_match(pattern, values, 1, &gave_up));
+    assert_true(gave_up);
+    assert_true(clock() - began < CLOCKS_PER_SEC / 2);
+    strcpy(value + 6, "] is down");
+    gave_up = false;
+    assert_true(pattern_match(pattern, values, 1, &gave_up));
+    assert_false(gave_up);
+}
+
+static void pattern_regex_that_runs_wild_leaves_some_steps_to_others(void **state)
+{
+    _cleanup_(pattern_freep) Pattern *wild = NULL, *tame = NULL;
+    const char *values[] = { "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!" };
+    size_t budget = 2000;
+    PatternSearch search = { .budget = &budget };
+
+    assert_int_equal(pattern_new_regex("(a|aa)+$", &wild, reason), 0);
+    assert_int_equal(pattern_new_regex("a!$", &tame, reason), 0);
+    assert_false(pattern_search(wild, values, 1, &search));
+    assert_true(search.gave_up);
+    search.gave_up = false;
+    assert_true(pattern_search(tame, values, 1, &search));
+    assert_false(search.gave_up);
+    assert_true(budget > 0 && budget < 1000);
+}
+
 static void pattern_cidr_knows_networks_of_both_kinds(void **state)
 {
     assert_true(cidr("10.0.0.0/8", "10.255.0.1"));
@@ -242,7 +282,7 @@ static void regex_groups_tell_where_they_are(void **state)
     assert_int_equal(group, 1);
     assert_null(regex_group_name(regex, 1, &group));
 
-    budget = regex_budget(regex);
+    budget = REGEX_BUDGET;
     assert_int_equal(regex_search_groups(regex, text, strlen(text), 0, &budget, &spans),
                      REGEX_MATCH);
     assert_true(spans.items[0].set && spans.items[0].start == 0 && spans.items[0].size == 3);
@@ -271,6 +311,8 @@ int main(void)
         cmocka_unit_test(pattern_regex_bomb_gives_up_soon),
         cmocka_unit_test(pattern_regex_that_costs_a_little_everywhere_gives_up_soon),
         cmocka_unit_test(regex_groups_tell_where_they_are),
+        cmocka_unit_test(pattern_regex_that_goes_far_at_each_step_gives_up_soon),
+        cmocka_unit_test(pattern_regex_that_runs_wild_leaves_some_steps_to_others),
         cmocka_unit_test(pattern_cidr_knows_networks_of_both_kinds),
         cmocka_unit_test(pattern_that_is_wrong_says_why),
         cmocka_unit_test(pattern_not_means_none_of_the_values),
