@@ -193,6 +193,21 @@ def text_for_regexes(name):
 
 
 @mail
+def text_of_brackets(name):
+    yield head(name) + NEWS + b"[" * 65000 + b" is DOWN (FIRING) failed: ERROR\n"
+
+
+@mail
+def text_of_numbers(name):
+    yield head(name) + NEWS + b"1" * 65000 + b" Jobs: %\n"
+
+
+@mail
+def empty_lines_between_words(name):
+    yield head(name) + NEWS + b"".join(b"Host: x%s\nState: -\n" % (b"\n" * 5000) for n in range(20))
+
+
+@mail
 def comments_in_the_sender(name):
     yield b"From: " + b"(" * 50000 + b'"' * 50000 + b"<" * 50000 + b"\nFrom: " + b"a:" * 20000 + b"\n"
     yield head(name) + NEWS
