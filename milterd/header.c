@@ -27,6 +27,7 @@ typedef struct Decoder {
     char *run; /* bytes of one charset, not yet converted; as large as the value */
     size_t run_size;
     char charset[CHARSET_MAX + 1]; /* of the run; "" for text outside encoded words */
+    const char *fallback;          /* for such text that is not UTF-8 */
     uint32_t bits;                 /* base64 left over in the run */
     unsigned n_bits;
 } Decoder;
@@ -47,7 +48,10 @@ static int decoder_flush(Decoder *decoder)
 
     if (decoder->run_size == 0)
         return 0;
-    r = charset_decode(decoder->charset, decoder->run, decoder->run_size, &text, &size);
+    r = charset_decode(*decoder->charset || text_is_utf8(decoder->run, decoder->run_size)
+                           ? decoder->charset
+                           : decoder->fallback,
+                       decoder->run, decoder->run_size, &text, &size);
     if (r < 0)
         return r;
 
@@ -270,7 +274,12 @@ static bool is_plain(const char *value)
 
 char *header_decode_dup(const char *value)
 {
-    Decoder decoder = {};
+    return header_decode_as_dup(value, "");
+}
+
+char *header_decode_as_dup(const char *value, const char *charset)
+{
+    Decoder decoder = { .fallback = charset };
     char *text = NULL;
 
     if (is_plain(value))
@@ -282,6 +291,26 @@ char *header_decode_dup(const char *value)
     free(decoder.run);
     free(decoder.result);
     return text;
+}
+
+void header_charset(const char *type, char ret[static HEADER_CHARSET_MAX + 1])
+{
+    const char *p = type ? strcasestr(type, "charset") : NULL;
+    size_t length;
+
+    *ret = '\0';
+    if (!p)
+        return;
+    p += strlen("charset");
+    p += strspn(p, blanks);
+    if (*p != '=')
+        return;
+    p += 1 + strspn(p + 1, " \t\r\n\"'");
+    length = strcspn(p, " \t\r\n\"';");
+    if (length > HEADER_CHARSET_MAX)
+        return;
+    memcpy(ret, p, length);
+    ret[length] = '\0';
 }
 
 /* The length of the quoted string, comment or domain literal at `p`; 0: it never ends. */

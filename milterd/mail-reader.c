@@ -158,15 +158,20 @@ static bool is_folded(const Piece *piece)
     return piece->size > 0 && (piece->bytes[0] == ' ' || piece->bytes[0] == '\t');
 }
 
-/* Length of a header's name (RFC 5322, 2.2), 0 where there is none. */
-static size_t header_name_length(const Piece *piece)
+/* Length of a header's name (RFC 5322, 2.2), 0 where there is none; *ret_value is behind its colon,
+ * before which old mail may have blanks (4.5). */
+static size_t header_name_length(const Piece *piece, size_t *ret_value)
 {
-    size_t i = 0;
+    size_t i = 0, length;
 
     while (i < piece->size && piece->bytes[i] > ' ' && piece->bytes[i] < 127 &&
            piece->bytes[i] != ':')
         i++;
-    return i < piece->size && piece->bytes[i] == ':' ? i : 0;
+    length = i;
+    while (length > 0 && i < piece->size && (piece->bytes[i] == ' ' || piece->bytes[i] == '\t'))
+        i++;
+    *ret_value = i + 1;
+    return i < piece->size && piece->bytes[i] == ':' ? length : 0;
 }
 
 /* As MTAs hand values over: strings, with a bare LF at each fold. Past the bound for headers the
@@ -198,7 +203,8 @@ static int read_value(MailReader *reader, Piece piece, size_t skip, FILE *stream
 }
 
 /* The header that begins with `piece`, with its folded lines. */
-static int read_header(MailReader *reader, Mail *mail, const Piece *piece, size_t name_length)
+static int read_header(MailReader *reader, Mail *mail, const Piece *piece, size_t name_length,
+                       size_t value_at)
 {
     _cleanup_free_ char *name = strndup(piece->bytes, name_length), *value = NULL;
     size_t size;
@@ -207,7 +213,7 @@ static int read_header(MailReader *reader, Mail *mail, const Piece *piece, size_
 
     if (!stream)
         return -ENOMEM;
-    r = read_value(reader, *piece, name_length + 1, stream);
+    r = read_value(reader, *piece, value_at, stream);
     if (fclose(stream) != 0 || !name)
         return -ENOMEM;
     return r < 0 ? r : mail_add_header(mail, name, value);
@@ -221,7 +227,7 @@ static int read_headers(MailReader *reader, Mail *mail, bool *ret_empty_line)
     int r;
 
     while ((r = peek(reader, &piece)) > 0) {
-        size_t name_length = header_name_length(&piece);
+        size_t value_at, name_length = header_name_length(&piece, &value_at);
 
         if (piece.whole && piece.size == 0) {
             use_up(reader, &piece);
@@ -230,7 +236,7 @@ static int read_headers(MailReader *reader, Mail *mail, bool *ret_empty_line)
         }
         if (name_length == 0)
             break;
-        r = read_header(reader, mail, &piece, name_length);
+        r = read_header(reader, mail, &piece, name_length, value_at);
         if (r < 0)
             return r;
     }

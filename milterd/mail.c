@@ -212,6 +212,18 @@ static unsigned vital_header(const char *name)
     return 0;
 }
 
+/* Headers that come before it have the text's charset, too. */
+static void tell_charset(Mail *mail, const char *type)
+{
+    char charset[HEADER_CHARSET_MAX + 1];
+
+    header_charset(type, charset);
+    if (*charset)
+        for (size_t i = 0; i < mail->n_headers; i++)
+            if (!mail->headers[i].text)
+                strcpy(mail->headers[i].charset, charset);
+}
+
 int mail_add_header(Mail *mail, const char *name, const char *value)
 {
     size_t size = strlen(name) + strlen(value);
@@ -237,7 +249,10 @@ int mail_add_header(Mail *mail, const char *name, const char *value)
         mail_header_done(&header);
         return -ENOMEM;
     }
+    strcpy(header.charset, mail->n_headers > 0 ? mail->headers[0].charset : "");
     mail->headers[mail->n_headers++] = header;
+    if (strcasecmp(name, "Content-Type") == 0 && *header.charset == '\0')
+        tell_charset(mail, value);
     mail->vital_headers |= vital;
     mail->headers_bytes += strlen(header.name) + strlen(header.value);
     forget_text(mail);
@@ -279,7 +294,7 @@ const char *mail_header(const Mail *mail, const char *name)
 const char *mail_header_text(MailHeader *header)
 {
     if (!header->text)
-        header->text = header_decode_dup(header->value);
+        header->text = header_decode_as_dup(header->value, header->charset);
     return header->text;
 }
 

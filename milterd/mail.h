@@ -7,6 +7,7 @@
  */
 
 #include "common/util.h"
+#include "milterd/header.h"
 
 /* The points at which rules are looked at; a mail passes them in this order. */
 typedef enum MailStage {
@@ -32,6 +33,7 @@ typedef struct MailHeader {
     char *value; /* as it came, folds included, without the blank after the colon; bare LF at
                   * folds, any bytes but NUL */
     char *text;  /* what mail_header_text() has made of it; NULL: nobody asked yet */
+    char charset[HEADER_CHARSET_MAX + 1]; /* of the mail's text, for bytes that are not encoded */
 } MailHeader;
 
 typedef struct MailMacro {
@@ -95,8 +97,8 @@ const char *mail_macro(const Mail *mail, const char *name); /* NULL: none */
 /* The first header of that name, without regard to case; NULL: none. */
 const char *mail_header(const Mail *mail, const char *name);
 
-/* The header's value as a person reads it: decoded (RFC 2047), in one line, clean (text.h). It is
- * decoded when first asked for and belongs to the mail; a mail serves one thread at a time. NULL
+/* The header's value as a person reads it (header_decode_as_dup()), in one line, clean (text.h). It
+ * is decoded when first asked for and belongs to the mail; a mail serves one thread at a time. NULL
  * only for want of memory. */
 const char *mail_header_text(MailHeader *header);
 

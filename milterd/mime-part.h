@@ -10,7 +10,7 @@
 
 #define MIME_VALUE_MAX 8192 /* bytes of a header's value that are looked at */
 #define MIME_TYPE_MAX 64
-#define MIME_BOUNDARY_MAX 256 /* RFC 2046 allows 70 */
+#define MIME_BOUNDARY_MAX 998 /* RFC 2046 allows 70; a line has room for so many */
 
 typedef struct MimePart {
     char

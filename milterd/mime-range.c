@@ -36,17 +36,23 @@ static bool next_line(Range *rest, Range *ret)
     return true;
 }
 
-/* The length of a header field's name; 0: the line is none. */
-static size_t field_name(Range line)
+/* The length of a header field's name, and where its value begins, behind a colon that old mail
+ * may have behind blanks (RFC 5322, 4.5.8); 0: the line is none. */
+static size_t field_name(Range line, size_t *ret_value)
 {
-    size_t n = 0;
+    size_t n = 0, colon;
 
     while (n < line.size && line.bytes[n] > ' ' && line.bytes[n] < 0x7f && line.bytes[n] != ':')
         n++;
-    return n > 0 && n < line.size && line.bytes[n] == ':' ? n : 0;
+    colon = n;
+    while (colon < line.size && (line.bytes[colon] == ' ' || line.bytes[colon] == '\t'))
+        colon++;
+    if (ret_value)
+        *ret_value = colon + 1;
+    return n > 0 && colon < line.size && line.bytes[colon] == ':' ? n : 0;
 }
 
-static int keep_field(Fields *fields, Range field, size_t name)
+static int keep_field(Fields *fields, Range field, size_t name, size_t value)
 {
     const struct {
         const char *name;
@@ -65,7 +71,7 @@ static int keep_field(Fields *fields, Range field, size_t name)
             strncasecmp(field.bytes, known[i].name, name) != 0)
             continue;
         *known[i].value =
-            strndup(field.bytes + name + 1, MIN(field.size - name - 1, (size_t)MIME_VALUE_MAX));
+            strndup(field.bytes + value, MIN(field.size - value, (size_t)MIME_VALUE_MAX));
         if (!*known[i].value)
             return -ENOMEM;
     }
@@ -86,7 +92,7 @@ static bool is_mailbox_line(Range line)
         line.bytes++;
         line.size--;
     }
-    return begins(line, "From ") && field_name(line) == 0;
+    return begins(line, "From ") && field_name(line, NULL) == 0;
 }
 
 /* Where a header follows; else they are text. */
@@ -96,7 +102,7 @@ static void skip_mailbox_lines(Range *range)
 
     while (next_line(&rest, &line) && is_mailbox_line(line))
         before = rest;
-    if (field_name(line) > 0)
+    if (field_name(line, NULL) > 0)
         *range = before;
 }
 
@@ -105,13 +111,13 @@ static bool header_goes_on(Range rest)
 {
     Range line;
 
-    return next_line(&rest, &line) && begins(line, "Content-") && field_name(line) > 0;
+    return next_line(&rest, &line) && begins(line, "Content-") && field_name(line, NULL) > 0;
 }
 
-int fields_read(Range *range, Fields *fields)
+static int read_fields(Range *range, Fields *fields, bool loose)
 {
     Range rest = *range, line = {}, field = {};
-    size_t name = 0;
+    size_t name = 0, value = 0;
     int r;
 
     skip_mailbox_lines(range);
@@ -125,7 +131,7 @@ int fields_read(Range *range, Fields *fields)
             continue;
         }
         if (name > 0) {
-            r = keep_field(fields, field, name);
+            r = keep_field(fields, field, name, value);
             if (r < 0)
                 return r;
         }
@@ -133,13 +139,40 @@ int fields_read(Range *range, Fields *fields)
             *range = rest;
             return 0;
         }
-        name = field_name(line);
+        name = field_name(line, &value);
         /* Else the empty line is missing, and this is content already. */
-        if (name == 0 && !header_goes_on(rest))
+        if (name == 0 && !loose && !header_goes_on(rest))
             return 0;
         field = line;
         *range = rest;
     }
+}
+
+int fields_read(Range *range, Fields *fields)
+{
+    return read_fields(range, fields, false);
+}
+
+int fields_recover(Range *range, Fields *fields)
+{
+    static const size_t strays_max = 3;
+    size_t n_fields = 0, strays = 0;
+    Range rest = *range, line = {};
+    bool typed = false;
+
+    while (next_line(&rest, &line) && line.size == 0)
+        *range = rest;
+    rest = *range;
+    while (next_line(&rest, &line) && line.size > 0 && strays <= strays_max) {
+        bool is_field = field_name(line, NULL) > 0;
+
+        n_fields += is_field;
+        strays += !is_field && *line.bytes != ' ' && *line.bytes != '\t';
+        typed = typed || begins(line, "Content-Type:");
+    }
+    if (line.size > 0 || !typed || n_fields < 3 || strays > strays_max)
+        return 0;
+    return read_fields(range, fields, true);
 }
 
 static bool is_base64(char c)

@@ -22,6 +22,10 @@ typedef struct Fields {
  * without an empty line behind it ends where no field stands. Lines of mailboxes ("From …") before
  * it and a line within it that is none are let pass. -ENOMEM. */
 int fields_read(Range *range, Fields *fields);
+
+/* Takes off what looks like the rest of a message's header, which some line that is none has cut
+ * off: several fields, one of them Content-Type, with few other lines between. Else nothing. */
+int fields_recover(Range *range, Fields *fields);
 void fields_done(Fields *fields);
 
 /* How much of a range is base64; behind it may stand text that somebody added. */

@@ -359,9 +359,11 @@ static int walk_multipart(Walk *walk, const MimePart *part, Range content, unsig
 static int add_head(const Fields *fields, Buffer *out)
 {
     _cleanup_free_ char *from = NULL, *subject = NULL, *head = NULL;
+    char charset[HEADER_CHARSET_MAX + 1];
 
-    from = header_decode_dup(fields->from ? fields->from : "");
-    subject = header_decode_dup(fields->subject ? fields->subject : "");
+    header_charset(fields->type, charset);
+    from = header_decode_as_dup(fields->from ? fields->from : "", charset);
+    subject = header_decode_as_dup(fields->subject ? fields->subject : "", charset);
     if (!from || !subject ||
         asprintf(&head, "%s%s%s%s%s", *from ? "From: " : "", from, *from && *subject ? "\n" : "",
                  *subject ? "Subject: " : "", subject) < 0) {
@@ -484,6 +486,28 @@ static int walk_part(Walk *walk, const MimePart *part, Range content, unsigned d
     return walk_file(walk, part, content, depth, out);
 }
 
+/* The header as the MTA has it, or what of it has got into the body. */
+static int read_header(Walk *walk, const Mail *mail, Range *content, MimePart *ret, Buffer *out)
+{
+    const char *type = mail_header(mail, "Content-Type");
+    _cleanup_(fields_done) Fields fields = {};
+    int r;
+
+    if (type)
+        return mime_part_read(ret, type, mail_header(mail, "Content-Transfer-Encoding"),
+                              mail_header(mail, "Content-Disposition"));
+    r = fields_recover(content, &fields);
+    if (r == 0)
+        r = add_head(&fields, out);
+    if (r == 0)
+        r = mime_part_read(
+            ret, fields.type,
+            fields.type ? fields.encoding : mail_header(mail, "Content-Transfer-Encoding"),
+            fields.type ? fields.disposition : mail_header(mail, "Content-Disposition"));
+    walk->shown = fields.from || fields.subject;
+    return r;
+}
+
 /* Reads the whole mail into `out`. */
 static int walk_mail(Walk *walk, const Mail *mail, Buffer *out)
 {
@@ -493,12 +517,9 @@ static int walk_mail(Walk *walk, const Mail *mail, Buffer *out)
 
     walk->limits =
         (MimeLimits){ .html_left = HTML_SIZE_MAX, .cut = mail->body_total > mail->body_size };
-    r = mime_part_read(&part, mail_header(mail, "Content-Type"),
-                       mail_header(mail, "Content-Transfer-Encoding"),
-                       mail_header(mail, "Content-Disposition"));
-    if (r < 0)
-        return r;
-    r = walk_part(walk, &part, content, 0, out);
+    r = read_header(walk, mail, &content, &part, out);
+    if (r == 0)
+        r = walk_part(walk, &part, content, 0, out);
     if (r == 0 && !walk->shown && walk->attached_part.type[0] != '\0') {
         r = mime_leaf_read(&walk->attached_part, walk->attached, &walk->limits, out);
         if (r > 0)

@@ -95,6 +95,26 @@ static void header_bytes_without_charset_are_guessed(void **state)
     assert_decodes("f\xfcr =?utf-8?q?=C3=BC?=", "für ü");
 }
 
+static void header_charset_of_the_text_is_found(void **state)
+{
+    static const char *const types[][2] = {
+        { "text/plain; charset=utf-8", "utf-8" },
+        { "text/plain; format=flowed;\n\tCharset = \"KOI8-R\" ;x", "KOI8-R" },
+        { "text/plain; charset='x", "x" },
+        { "text/plain; charset", "" },
+        { "text/plain", "" },
+        { "text/plain; charset=0123456789012345678901234567890123456789012", "" },
+    };
+    char charset[HEADER_CHARSET_MAX + 1];
+
+    for (size_t i = 0; i < ELEMENTSOF(types); i++) {
+        header_charset(types[i][0], charset);
+        assert_string_equal(charset, types[i][1]);
+    }
+    header_charset(NULL, charset);
+    assert_string_equal(charset, "");
+}
+
 static void header_garbage_stays_readable(void **state)
 {
     assert_decodes("=?utf-8?q?never ends", "=?utf-8?q?never ends");
@@ -203,6 +223,7 @@ int main(void)
         cmocka_unit_test(header_word_that_is_cut_off_is_decoded),
         cmocka_unit_test(header_order_of_writing_is_not_turned),
         cmocka_unit_test(header_bytes_without_charset_are_guessed),
+        cmocka_unit_test(header_charset_of_the_text_is_found),
         cmocka_unit_test(header_garbage_stays_readable),
         cmocka_unit_test(header_hostile_value_costs_little),
         cmocka_unit_test(header_addresses_are_found),

@@ -54,6 +54,23 @@ static void mail_headers_keep_their_order_and_bytes(void **state)
     assert_ptr_equal(mail_header_text(&mail.headers[0]), mail_header_text(&mail.headers[0]));
 }
 
+static void mail_headers_that_are_not_encoded_are_as_the_text(void **state)
+{
+    _cleanup_mail_ Mail mail = {}, other = {};
+
+    mail_add_header(&mail, "Subject", "\xb8\xe6\xbe\xaf =?iso-8859-1?q?=FC?=");
+    mail_add_header(&mail, "Content-Type", "text/plain; charset = \"gb2312\"; x=y");
+    mail_add_header(&mail, "X-Note", "\xb8\xe6\xbe\xaf");
+    mail_add_header(&mail, "X-Other", "f\xc3\xbcr");
+    assert_string_equal(mail_header_text(&mail.headers[0]), "告警 ü");
+    assert_string_equal(mail_header_text(&mail.headers[2]), "告警");
+    assert_string_equal(mail_header_text(&mail.headers[3]), "für");
+
+    mail_add_header(&other, "Content-Type", "text/plain; charset=utf-8");
+    mail_add_header(&other, "Subject", "f\xfcr");
+    assert_string_equal(mail_header_text(&other.headers[1]), "für");
+}
+
 static void mail_past_its_bounds_is_cut_and_says_so(void **state)
 {
     _cleanup_mail_ Mail mail = {};
@@ -194,6 +211,7 @@ int main(void)
         cmocka_unit_test(mail_client_has_one_form),
         cmocka_unit_test(mail_envelope_loses_its_brackets),
         cmocka_unit_test(mail_headers_keep_their_order_and_bytes),
+        cmocka_unit_test(mail_headers_that_are_not_encoded_are_as_the_text),
         cmocka_unit_test(mail_past_its_bounds_is_cut_and_says_so),
         cmocka_unit_test(mail_subject_is_kept_behind_any_flood),
         cmocka_unit_test(mail_recipients_of_any_length_are_bounded),

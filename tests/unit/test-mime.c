@@ -301,6 +301,23 @@ static void mime_encoded_message_is_read(void **state)
                  "Subject: s\n\nbody");
 }
 
+static void mime_header_that_was_cut_off_is_read(void **state)
+{
+    assert_reads("Received: x\nno field\nSubject: =?utf-8?q?=C3=BC?=\nMIME-Version: 1.0\n"
+                 "Content-Type: text/html\n\n<p>a",
+                 "Subject: ü\n\na");
+    assert_reads("\n\nFrom: a@x\nSubject: s\nContent-Type: multipart/mixed; boundary=b\n\n"
+                 "--b\n\na\n--b--",
+                 "From: a@x\nSubject: s\n\na");
+    /* Text is none. */
+    assert_reads("\nStatus: down\nContent-Type: text/html\nbecause\n\n<p>",
+                 "Status: down\nContent-Type: text/html\nbecause\n\n<p>");
+    assert_reads("Content-Type: text/plain\n\nFrom: a\nSubject: b\nContent-Type: text/html\n\n<p>",
+                 "From: a\nSubject: b\nContent-Type: text/html\n\n<p>");
+    assert_reads("Subject : x\nContent-Type\t: text/html\n\n<p>a", "a");
+    assert_reads(MIXED "--b\nContent-Type : text/html\n\n<p>a\n--b--", "a");
+}
+
 static void mime_lines_of_mailboxes_are_no_text(void **state)
 {
     assert_reads(MIXED PART "message/rfc822\n\n>From a@x Sat Nov 21 06:25:01 2026\nSubject: s\n\n"
@@ -457,6 +474,7 @@ int main(void)
         cmocka_unit_test(mime_broken_structure_is_read_as_far_as_it_goes),
         cmocka_unit_test(mime_boundaries_are_found_however_they_come),
         cmocka_unit_test(mime_encoded_message_is_read),
+        cmocka_unit_test(mime_header_that_was_cut_off_is_read),
         cmocka_unit_test(mime_lines_of_mailboxes_are_no_text),
         cmocka_unit_test(mime_parts_and_depth_are_bounded),
         cmocka_unit_test(mime_large_bodies_are_bounded),
