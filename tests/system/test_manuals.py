@@ -83,6 +83,13 @@ def test_every_profile_is_in_its_manual():
     assert update.updated(source) == source
 
 
+def test_every_profile_is_installed():
+    build = (MAN.parent.parent / "milterd" / "meson.build").read_text()
+    files = {path.name for path in (MAN.parent.parent / "milterd" / "profiles").iterdir()}
+
+    assert files == set(re.findall(r"'profiles/([^']+)'", build))
+
+
 @pytest.mark.parametrize("name", ["milterd", "xmpprelay"])
 def test_example_configuration_has_known_keys_only_for(name, bridge):
     example = (MAN.parent / f"{name}.conf").read_text()
