@@ -176,7 +176,7 @@ static void look_at_rules(Session *session, MailStage stage)
     r = rules_look(&session->rules, &session->mail, stage);
     if (r < 0)
         note_shortage(session);
-    session->out = r == 0;
+    session->out = r == 0 || rules_let_pass(&session->rules);
 }
 
 /* Asks the guards about a mail that some rule may still match. */

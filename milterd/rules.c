@@ -179,6 +179,19 @@ int rules_look(RuleState *state, Mail *mail, MailStage stage)
     return left;
 }
 
+bool rules_let_pass(const RuleState *state)
+{
+    for (size_t i = 0; i < MIN(state->rules->n, (size_t)RULES_MAX); i++) {
+        const Rule *rule = rule_at(state->rules, i);
+
+        if (is_struck(state, i))
+            continue;
+        return rule->skip && (unsigned)last_stage(rule) < state->looked &&
+               (rule->verdict == VERDICT_CONTINUE || rule->verdict == VERDICT_ACCEPT);
+    }
+    return false;
+}
+
 size_t rules_result(const RuleState *state, const Rule *matched[static RULES_MATCHED_MAX])
 {
     size_t n = 0;

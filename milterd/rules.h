@@ -101,6 +101,10 @@ void rules_begin(RuleState *state, const RuleSet *rules);
  * mail that it can't be called for must be put off. */
 int rules_look(RuleState *state, Mail *mail, MailStage stage);
 
+/* After rules_look(): whether a rule has matched that lets the mail go its way without an alert,
+ * whatever is still to come of it. */
+bool rules_let_pass(const RuleState *state);
+
 /* After MAIL_STAGE_MESSAGE: the rules that matched, in their order, up to the first that doesn't
  * say `next`. How many; the last of them has the verdict. */
 size_t rules_result(const RuleState *state, const Rule *matched[static RULES_MATCHED_MAX]);

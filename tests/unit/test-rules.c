@@ -377,6 +377,30 @@ static void rules_mail_drops_out_at_the_first_stage_that_decides(void **state)
     assert_int_equal(rules_result(&rules, (const Rule *[RULES_MATCHED_MAX]){}), 0);
 }
 
+static void rules_that_skip_let_pass_what_no_rule_before_them_can_take(void **state)
+{
+    Fixture *fixture = *state;
+    RuleState rules;
+
+    load(fixture, "rules = ( { name = \"1\"; match: { subject = \"a\"; }; },\n"
+                  "{ name = \"2\"; match: { client = \"::1\"; }; skip = true; },\n"
+                  "{ name = \"3\"; match: { body = \"x\"; }; } );");
+    mail_set_client(&fixture->mail, "::1", NULL);
+    rules_begin(&rules, &fixture->settings.rules);
+    assert_int_equal(rules_look(&rules, &fixture->mail, MAIL_STAGE_CONNECT), 1);
+    assert_false(rules_let_pass(&rules));
+    header(fixture, "Subject", "b");
+    assert_int_equal(rules_look(&rules, &fixture->mail, MAIL_STAGE_HEADERS), 1);
+    assert_true(rules_let_pass(&rules));
+
+    /* Its verdict is given at the end of the mail. */
+    load(fixture, "rules = ( { name = \"2\"; match: { client = \"::1\"; }; skip = true;\n"
+                  "verdict = \"tempfail\"; } );");
+    rules_begin(&rules, &fixture->settings.rules);
+    assert_int_equal(rules_look(&rules, &fixture->mail, MAIL_STAGE_MESSAGE), 1);
+    assert_false(rules_let_pass(&rules));
+}
+
 static void rules_stages_left_out_are_looked_at_later(void **state)
 {
     Fixture *fixture = *state;
@@ -627,6 +651,7 @@ int main(void)
         test(rules_behind_a_sure_match_are_not_looked_at),
         test(rules_of_too_many_that_say_next_are_refused),
         test(rules_mail_drops_out_at_the_first_stage_that_decides),
+        test(rules_that_skip_let_pass_what_no_rule_before_them_can_take),
         test(rules_stages_left_out_are_looked_at_later),
         test(rules_field_is_decided_when_it_is_known),
         test(rules_tell_the_macros_that_they_look_at),
