@@ -80,6 +80,7 @@ def stage(place, build):
                     f"Prosody {version('prosody')} on port {prosody.port}, in {place.path}")
     bridge = Bridge(place, programs, postfix, prosody, authority, "ops")
     bridge.milterd.rules = RULES
+    bridge.milterd.take_profiles()
     bridge.start()
     step("daemons", f"milterd filters Postfix's mail, xmpprelay is in {bridge.room} as alertbot")
     return bridge

@@ -13,6 +13,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+from pathlib import Path
 
 from .place import Failure, own, run, wait_until
 
@@ -26,6 +27,8 @@ PROGRAMS = {
     "xmpprelay-send": "xmpprelay/xmpprelay-send",
     "xmpprelayctl": "xmpprelay/xmpprelayctl",
 }
+
+PROFILES = Path(__file__).resolve().parents[3] / "milterd" / "profiles"
 
 # What the tests of single features add to or replace; all mail that says ALERT is one.
 RULES = """
@@ -209,6 +212,15 @@ rules: (
 {self.rules}
 );
 """
+
+    def take_profiles(self):
+        """The project's own, in a copy that its user can read."""
+        folder = self.place.folder(self.folder / "profiles", self.user)
+        for path in PROFILES.glob("*.conf"):
+            copy = folder / path.name
+            shutil.copy(path, copy)
+            own(copy, self.user, None, 0o644)
+        self.extra += f'profiles = "{folder}";\n'
 
     def write(self, text=None):
         self.config.write_text(self.text() if text is None else text)
