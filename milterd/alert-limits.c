@@ -118,13 +118,19 @@ static int limit_fields(Record *record)
     return 0;
 }
 
+/* Letters beyond ASCII, too: any of their bytes will do. */
+static bool is_letter(char c)
+{
+    return isalnum((unsigned char)c) || (unsigned char)c >= 0x80;
+}
+
 /* As words of their own. */
 static bool says(const char *title, const char *value)
 {
     size_t size = strlen(value);
 
     for (const char *at = title; (at = strstr(at, value)); at++)
-        if ((at == title || !isalnum((unsigned char)at[-1])) && !isalnum((unsigned char)at[size]))
+        if ((at == title || !is_letter(at[-1])) && !is_letter(at[size]))
             return true;
     return false;
 }

@@ -16,7 +16,7 @@ typedef struct Redaction Redaction; /* what no alert may show */
 
 /* What all alerts have in common; only read, by all threads at once. */
 typedef struct AlertSettings {
-    const Profiles *profiles;   /* NULL: each mail is read as it is */
+    const Profiles *profiles;   /* NULL: there are none that could know a mail */
     const Redaction *redaction; /* NULL: nothing is hidden */
 } AlertSettings;
 
@@ -38,12 +38,15 @@ void alert_notes_done(AlertNotes *notes);
  *           a mail that is tried again has the same id and is told once. Where Message-ID and Date
  *           are both missing, the time of arrival is in it as well: such a sender may say the
  *           same twice and mean it, and losing an alert is worse than telling it twice.
- *   title   the Subject; where it is missing "Mail from …"
+ *   title, text, severity, state, key, fields, facts
+ *           what the profile says that the rule names or that is the first to know the mail, then
+ *           what the rule says. Else the title is the Subject, or where that is missing "Mail from
+ *           …", and the text that of the mail; with the profile "plain" there is no title.
  *   text    at most the rule's max_lines and max_bytes, then "… 214 more lines"; a signature is
  *           part of it, since what stands behind "-- " may be the fact that matters. Never empty.
  *   time    the Date unless it lies ahead or more than ALERT_DATE_MAX_USEC back, else now
  *   to      the rule's; source: milterd
- *   fields  rule, from, message_id, queue_id, client, as far as they are known
+ *   fields  also rule, profile, from, message_id, queue_id, client, as far as they are known
  *
  * It fits into a frame (record.h). It never fails because of what the mail holds, only with
  * -ENOMEM. Thread-safe. `now_usec` is of CLOCK_REALTIME; `notes` may be NULL, and is the caller's
