@@ -19,18 +19,17 @@ from support.place import children_of
 
 PATIENCE_CPU = 60  # seconds; a parser that takes time with the square of a mail takes hours
 
-CONFIG = f"""
-profiles = [ "{samples.PROFILES}" ];
+CONFIG = """
+profiles = [ "%s" ];
 listen = "unix:/no/such/folder/milter.sock";
 relay: { socket = "/no/such/folder/relay.sock"; };
-""" + """
 rules: (
   { name = "sender"; match: { from = "nobody@nowhere.example.org"; }; },
   { name = "steps"; match: { subject: { regex = "(a|aa)+$"; }; body: { regex = "(?m)^(.*)*z$"; }; }; },
   { name = "shapes"; match: { body: { glob = "*a*b*c*d*e*f*g*h*z"; }; }; },
   { name = "alerts"; match: { subject: { glob = "ALERT *"; }; }; to = [ "ops" ]; }
 );
-"""
+""" % samples.PROFILES
 
 
 def is_sanitized(program):
@@ -80,7 +79,8 @@ def test_hostile_mail_is_an_alert_and_costs_little(programs, folder, small_quara
     alert, = said["alerts"]
     record = alert["record"]
     assert re.match(rf"ALERT {name}\b", record["title"]), record["title"][:200]
-    assert hostile.NEWS.decode().strip() in record["text"], record["text"][:1000]
+    if name not in hostile.NO_TEXT:
+        assert hostile.NEWS.decode().strip() in record["text"], record["text"][:1000]
     assert len(json.dumps(record, ensure_ascii=False).encode()) < 65536
     assert usage.ru_maxrss < memory_bound * 1024
     assert usage.ru_utime + usage.ru_stime < PATIENCE_CPU

@@ -3,7 +3,7 @@
 Mails that nobody sends but to do harm, each about one thing that a reader of mail may trip over.
 
 MAILS is what to call one and a function that gives its bytes, as blocks. All are alerts by their
-Subject, which says ALERT and the mail's name, and begin with NEWS.
+Subject, which says ALERT and the mail's name, and but for those in NO_TEXT begin with NEWS.
 """
 
 import base64
@@ -21,6 +21,7 @@ MIME-Version: 1.0
 """
 
 MAILS = {}
+NO_TEXT = {"noise"}
 
 
 def mail(function):
@@ -95,6 +96,13 @@ def line_ends_10_mb(name):
 def garbage(name):
     yield head(name)
     yield NEWS
+    letters = bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100)) + b"\n"
+    yield bytes(random.Random(1).choices(letters, k=2 * MB))
+
+
+@mail
+def noise(name):
+    yield head(name)
     yield random.Random(1).randbytes(5 * MB)
 
 
