@@ -133,7 +133,9 @@ static void make_key(const char *label, char key[static LABEL_MAX + 1])
             key[n++] = c;
     }
     key[n] = '\0';
-    if (strncmp(key, "cs", 2) == 0)
+    if (strncmp(key, "charset", 7) == 0) /* "charset=charset=utf-8" */
+        memmove(key, key + 7, n - 6);
+    else if (strncmp(key, "cs", 2) == 0)
         memmove(key, key + 2, n - 1);
 }
 

@@ -64,9 +64,9 @@ static bool read_uuencode(const char *text, size_t at, const Line *first, Embedd
 
     while (p + digits < end && p[digits] >= '0' && p[digits] <= '7')
         digits++;
-    if (digits < 3 || digits > 4 || p + digits + 1 >= end || p[digits] != ' ')
+    if (digits < 3 || digits > 4 || (p + digits < end && p[digits] != ' '))
         return false;
-    p += digits + 1;
+    p += MIN(digits + 1, (size_t)(end - p)); /* the name may be missing */
 
     while (line_at(text, next, &line)) {
         int bytes = uu_bytes(&line);

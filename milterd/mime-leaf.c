@@ -264,7 +264,8 @@ int mime_leaf_read(const MimePart *part, Range content, MimeLimits *limits, Buff
         size = mend_wide(bytes, size);
     if (!charset && mime_part_is(part, "text", "html") && html_charset(bytes, size, found))
         charset = found;
-    is_file = plain_is_file(bytes, size);
+    is_file = plain_is_file(bytes, size) ||
+              (!mime_part_is_encoded(part) && range_is_bare_base64((Range){ bytes, size }));
     r = charset_decode(charset, bytes, size, &decoded, &size);
     if (r < 0)
         return r;

@@ -155,7 +155,6 @@ int fields_read(Range *range, Fields *fields)
 
 int fields_recover(Range *range, Fields *fields)
 {
-    static const size_t strays_max = 3;
     size_t n_fields = 0, strays = 0;
     Range rest = *range, line = {};
     bool typed = false;
@@ -163,14 +162,14 @@ int fields_recover(Range *range, Fields *fields)
     while (next_line(&rest, &line) && line.size == 0)
         *range = rest;
     rest = *range;
-    while (next_line(&rest, &line) && line.size > 0 && strays <= strays_max) {
+    while (next_line(&rest, &line) && line.size > 0) {
         bool is_field = field_name(line, NULL) > 0;
 
         n_fields += is_field;
         strays += !is_field && *line.bytes != ' ' && *line.bytes != '\t';
         typed = typed || begins(line, "Content-Type:");
     }
-    if (line.size > 0 || !typed || n_fields < 3 || strays > strays_max)
+    if (line.size > 0 || !typed || n_fields < 3 || strays > n_fields)
         return 0;
     return read_fields(range, fields, true);
 }
@@ -194,17 +193,35 @@ static bool is_base64_line(Range line)
     return others * 10 <= line.size;
 }
 
+/* The bytes up to a blank, if base64 ends there and something else follows in the line. */
+static size_t base64_before_blank(Range line)
+{
+    size_t n = 0;
+
+    while (n < line.size && is_base64(line.bytes[n]))
+        n++;
+    return n < line.size && line.bytes[n] == ' ' && n % 4 == 0 && n > 0 && line.bytes[n - 1] == '='
+               ? n
+               : 0;
+}
+
 size_t range_base64_size(Range range)
 {
     Range rest = range, line;
     bool ended = false; /* by a line that is none, or by padding */
-    size_t end = 0;
+    size_t end = 0, n;
 
     while (next_line(&rest, &line)) {
         while (line.size > 0 && strchr(" \t", line.bytes[line.size - 1]))
             line.size--;
         if (line.size == 0)
             continue;
+        n = base64_before_blank(line);
+        if (n > 0 && !ended) {
+            end = (size_t)(line.bytes + n - range.bytes);
+            ended = true;
+            continue;
+        }
         if (is_base64_line(line) && (!ended || line.size >= 40 ||
                                      (line.size % 4 == 0 && line.bytes[line.size - 1] == '='))) {
             end = (size_t)(rest.bytes - range.bytes);
@@ -214,6 +231,26 @@ size_t range_base64_size(Range range)
         }
     }
     return end;
+}
+
+bool range_is_bare_base64(Range range)
+{
+    Range rest = range, line;
+    size_t n = 0, width = 0;
+
+    while (n < 8 && next_line(&rest, &line)) {
+        if (line.size == 0)
+            continue;
+        if (width == 0)
+            width = line.size;
+        for (size_t i = 0; i < line.size; i++)
+            if (!is_base64(line.bytes[i]))
+                return false;
+        if (line.size != width && rest.size > 0)
+            return false;
+        n++;
+    }
+    return n >= 4 && width >= 60 && width <= 76;
 }
 
 bool range_guess_boundary(Range range, char ret[static MIME_BOUNDARY_MAX + 1])

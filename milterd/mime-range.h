@@ -31,6 +31,10 @@ void fields_done(Fields *fields);
 /* How much of a range is base64; behind it may stand text that somebody added. */
 size_t range_base64_size(Range range);
 
+/* Whether a range begins with several full lines of base64 and nothing else: what is left of a file
+ * whose header got lost. */
+bool range_is_bare_base64(Range range);
+
 /* The boundary of a multipart that names none, or another one than it has: the first line that
  * looks like one, with a field of a part's header behind it. False: there is none. */
 bool range_guess_boundary(Range range, char ret[static MIME_BOUNDARY_MAX + 1]);

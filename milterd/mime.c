@@ -14,44 +14,8 @@
 #include <stdio.h>
 
 #include "common/text.h"
-#include "milterd/buffer.h"
-#include "milterd/header.h"
 #include "milterd/html.h"
-#include "milterd/mime-leaf.h"
-#include "milterd/mime-tree.h"
-#include "milterd/plain.h"
-
-#define DECODED_MAX 8 /* multiparts and messages that are encoded as a whole */
-
-static const char fate_alternative[] = "skipped, another alternative is shown";
-static const char fate_stub[] = "skipped, it only points at the HTML";
-static const char fate_picture[] = "skipped, it belongs to the text before it";
-static const char fate_signature[] = "skipped, a signature";
-static const char fate_deep[] = "skipped, nested too deep";
-static const char fate_shown[] = "shown";
-static const char fate_empty[] = "empty";
-static const char fate_named[] = "named";
-static const char fate_attached[] = "named, not shown";
-static const char fate_both[] = "named, and shown for want of other text";
-
-typedef struct Walk {
-    MimeTree *tree; /* or NULL */
-    MimeLimits limits;
-    size_t n_parts;
-    bool shown;      /* there was text, not only names of attachments */
-    bool names_only; /* text is not wanted at the moment */
-
-    /* Owned: what ranges may lie in. */
-    char *decoded[DECODED_MAX];
-    size_t n_decoded;
-
-    /* The first text that is an attachment, in case there is no other. */
-    Range attached;
-    MimePart attached_part;
-    size_t attached_node;
-} Walk;
-
-static int walk_part(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out);
+#include "milterd/mime-internal.h"
 
 void mime_init(void)
 {
@@ -59,20 +23,18 @@ void mime_init(void)
     html_init();
 }
 
-static size_t note(Walk *walk, const MimePart *part, Range content, unsigned depth,
-                   const char *fate)
+size_t mime_note(Walk *walk, const MimePart *part, Range content, unsigned depth, const char *fate)
 {
     return mime_tree_add(walk->tree, part, mime_part_size(part, content.bytes, content.size), depth,
                          fate);
 }
 
-static size_t nodes(const Walk *walk)
+size_t mime_nodes(const Walk *walk)
 {
     return walk->tree ? walk->tree->n : 0;
 }
 
-/* A line that names the part. */
-static int name_part(const char *what, const MimePart *part, Range content, Buffer *out)
+int mime_name_part(const char *what, const MimePart *part, Range content, Buffer *out)
 {
     char type[2 * MIME_TYPE_MAX + 2];
 
@@ -81,24 +43,27 @@ static int name_part(const char *what, const MimePart *part, Range content, Buff
                           out);
 }
 
-static int show_text(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out)
+int mime_show_text(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out)
 {
-    size_t node = note(walk, part, content, depth, fate_empty), before = out->size;
+    size_t node = mime_note(walk, part, content, depth, FATE_EMPTY), before = out->size;
     int r;
 
+    if (walk->names_only && part->name && !mime_part_is(part, "text", "html")) {
+        mime_tree_set(walk->tree, node, FATE_ATTACHED);
+        return mime_name_part("attachment", part, content, out);
+    }
     if (walk->names_only) {
-        mime_tree_set(walk->tree, node, fate_alternative);
+        mime_tree_set(walk->tree, node, FATE_ALTERNATIVE);
         return 0;
     }
     r = mime_leaf_read(part, content, &walk->limits, out);
     if (r > 0 || out->size > before)
-        mime_tree_set(walk->tree, node, r > 0 ? fate_shown : fate_named);
+        mime_tree_set(walk->tree, node, r > 0 ? FATE_SHOWN : FATE_NAMED);
     walk->shown = walk->shown || r > 0;
     return MIN(r, 0);
 }
 
-/* The content without its transfer encoding, where that is allowed for what holds no parts only. */
-static int decode_whole(Walk *walk, const MimePart *part, Range *content)
+int mime_decode_whole(Walk *walk, const MimePart *part, Range *content)
 {
     size_t size;
     int r;
@@ -110,91 +75,6 @@ static int decode_whole(Walk *walk, const MimePart *part, Range *content)
     if (r < 0)
         return r;
     *content = (Range){ walk->decoded[walk->n_decoded++], size };
-    return 0;
-}
-
-/* Alternatives */
-
-/* How good a part of multipart/alternative is, apart from whether it has text. 1 is a stub. */
-static unsigned rank(const MimePart *part)
-{
-    if (mime_part_is(part, "text", "plain"))
-        return 4;
-    return mime_part_is(part, "text", "html") || mime_part_is(part, "multipart", NULL) ? 3 : 2;
-}
-
-/* What a multipart remembers from part to part. */
-typedef struct Choice {
-    Buffer best; /* alternative: the text so far */
-    unsigned best_rank;
-    size_t best_begin, best_end; /* its nodes in the tree */
-    Buffer names;                /* of files in alternatives that are not shown */
-    const char *start;           /* related: the Content-ID of the root, if it is there */
-    bool root_seen;              /* related: the part that the others belong to */
-} Choice;
-
-/* Whether a text that was read is better than the best one. */
-static bool is_better(const Choice *choice, const Buffer *text, unsigned *inout_rank)
-{
-    const char *best = choice->best.data ? choice->best.data : "",
-               *new = text->data ? text->data : "";
-
-    /* A plain text is worth what it says in comparison with the HTML, in whatever order they come.
-     */
-    if (*inout_rank == 4 && choice->best_rank == 3 && plain_is_stub(new, best))
-        *inout_rank = 1;
-    if (*inout_rank == 3 && choice->best_rank == 4)
-        return plain_is_stub(best, new);
-    return *inout_rank > choice->best_rank || (choice->best_rank == 0 && !choice->best.data);
-}
-
-/* What some programs put into the HTML alternative are not only pictures. */
-static int name_files(Walk *walk, const MimePart *part, Range content, unsigned depth,
-                      Choice *choice)
-{
-    bool before = walk->names_only;
-    int r;
-
-    walk->names_only = true;
-    choice->names.max = MIME_TEXT_MAX;
-    r = walk_part(walk, part, content, depth, &choice->names);
-    walk->names_only = before;
-    return r < 0 || choice->names.failed ? -ENOMEM : 0;
-}
-
-static int choose(Walk *walk, const MimePart *part, Range content, unsigned depth, size_t max,
-                  Choice *choice)
-{
-    _cleanup_(buffer_done) Buffer text = { .max = max };
-    unsigned text_rank = rank(part);
-    size_t begin = nodes(walk);
-    bool shown = walk->shown;
-    int r;
-
-    /* Text after good text is not read at all; rank 0 is what shows no text of its own. */
-    if (text_rank <= choice->best_rank &&
-        !(text_rank == 3 && choice->best_rank == 4 && plain_may_be_stub(choice->best.data)))
-        return name_files(walk, part, content, depth, choice);
-    walk->shown = false;
-    r = walk_part(walk, part, content, depth, &text);
-    text_rank = walk->shown ? text_rank : 0;
-    walk->shown = walk->shown || shown;
-    if (r < 0 || text.failed)
-        return -ENOMEM;
-    if (!is_better(choice, &text, &text_rank)) {
-        mime_tree_set_all(walk->tree, begin, nodes(walk),
-                          text_rank == 1 ? fate_stub : fate_alternative);
-        return 0;
-    }
-    if (choice->best.data)
-        mime_tree_set_all(walk->tree, choice->best_begin, choice->best_end,
-                          choice->best_rank == 4 ? fate_stub : fate_alternative);
-    choice->best_rank = text_rank;
-    choice->best_begin = begin;
-    choice->best_end = nodes(walk);
-    buffer_done(&choice->best);
-    choice->best = text;
-    text = (Buffer){};
     return 0;
 }
 
@@ -240,14 +120,16 @@ static int walk_related(Walk *walk, const MimePart *part, const Fields *fields, 
 
     choice->root_seen = choice->root_seen || is_root;
     if (!is_root && is_picture(part) && (choice->root_seen || choice->start)) {
-        note(walk, part, content, depth, fate_picture);
-        return 0;
+        mime_note(walk, part, content, depth, FATE_PICTURE);
+        walk->picture.max = MIME_TEXT_MAX;
+        return walk->picture.size > 0 ? 0
+                                      : mime_name_part("attachment", part, content, &walk->picture);
     }
     if (!is_root && choice->start && mime_leaf_is_text(part, false)) {
-        note(walk, part, content, depth, fate_attached);
-        return name_part("attachment", part, content, out);
+        mime_note(walk, part, content, depth, FATE_ATTACHED);
+        return mime_name_part("attachment", part, content, out);
     }
-    return walk_part(walk, part, content, depth, out);
+    return mime_walk_part(walk, part, content, depth, out);
 }
 
 /* One part of a multipart. */
@@ -269,14 +151,14 @@ static int walk_child(Walk *walk, const MimePart *parent, Range range, unsigned 
         return r;
 
     if (mime_part_is(parent, "multipart", "alternative"))
-        return choose(walk, &part, range, depth, out->max - MIN(out->size, out->max), choice);
+        return mime_choose(walk, &part, range, depth, out->max - MIN(out->size, out->max), choice);
     if (mime_part_is(parent, "multipart", "signed") && is_signature(&part)) {
-        note(walk, &part, range, depth, fate_signature);
+        mime_note(walk, &part, range, depth, FATE_SIGNATURE);
         return 0;
     }
     if (mime_part_is(parent, "multipart", "related"))
         return walk_related(walk, &part, &fields, range, depth, out, choice);
-    return walk_part(walk, &part, range, depth, out);
+    return mime_walk_part(walk, &part, range, depth, out);
 }
 
 /* Whether one of the parts has that Content-ID. */
@@ -332,6 +214,19 @@ static bool find_parts(const MimePart *part, Range content,
            (range_guess_boundary(content, guessed) && range_first_part(ret, content, guessed));
 }
 
+/* What a multipart holds without a boundary: text, or one part with its header. */
+static int walk_unbound(Walk *walk, Range content, unsigned depth, Buffer *out)
+{
+    _cleanup_(fields_done) Fields fields = {};
+    _cleanup_(mime_part_done) MimePart part = {};
+    int r;
+
+    r = fields_recover(&content, &fields);
+    if (r == 0)
+        r = mime_part_read(&part, fields.type, fields.encoding, fields.disposition);
+    return r < 0 ? r : mime_walk_part(walk, &part, content, depth, out);
+}
+
 static int walk_multipart(Walk *walk, const MimePart *part, Range content, unsigned depth,
                           Buffer *out)
 {
@@ -340,10 +235,10 @@ static int walk_multipart(Walk *walk, const MimePart *part, Range content, unsig
     size_t size;
     int r;
 
-    note(walk, part, content, depth, NULL);
+    mime_note(walk, part, content, depth, NULL);
     if (find_parts(part, content, guessed, &cursor))
         return walk_parts(walk, part, cursor, depth, out);
-    r = decode_whole(walk, part, &content);
+    r = mime_decode_whole(walk, part, &content);
     if (r == 0 && find_parts(part, content, guessed, &cursor))
         return walk_parts(walk, part, cursor, depth, out);
     if (r < 0)
@@ -351,72 +246,7 @@ static int walk_multipart(Walk *walk, const MimePart *part, Range content, unsig
     /* No parts at all: whatever it is, but for an end without a beginning. */
     while (range_is_boundary(content, part->boundary, &size))
         content = (Range){ content.bytes + size, content.size - size };
-    return show_text(walk, &MIME_PART_PLAIN, content, depth + 1, out);
-}
-
-/* Messages */
-
-static int add_head(const Fields *fields, Buffer *out)
-{
-    _cleanup_free_ char *from = NULL, *subject = NULL, *head = NULL;
-    char charset[HEADER_CHARSET_MAX + 1];
-
-    header_charset(fields->type, charset);
-    from = header_decode_as_dup(fields->from ? fields->from : "", charset);
-    subject = header_decode_as_dup(fields->subject ? fields->subject : "", charset);
-    if (!from || !subject ||
-        asprintf(&head, "%s%s%s%s%s", *from ? "From: " : "", from, *from && *subject ? "\n" : "",
-                 *subject ? "Subject: " : "", subject) < 0) {
-        head = NULL;
-        return -ENOMEM;
-    }
-    mime_leaf_add(out, head);
-    return 0;
-}
-
-static int walk_message(Walk *walk, const MimePart *message, Range content, unsigned depth,
-                        Buffer *out)
-{
-    _cleanup_(fields_done) Fields fields = {};
-    _cleanup_(mime_part_done) MimePart part = {};
-    int r;
-
-    note(walk, message, content, depth, walk->names_only ? fate_named : NULL);
-    if (walk->names_only)
-        return name_part("attachment", message, content, out);
-    r = decode_whole(walk, message, &content);
-    if (r == 0)
-        r = fields_read(&content, &fields);
-    if (r == 0)
-        r = add_head(&fields, out);
-    if (r == 0)
-        r = mime_part_read(&part, fields.type, fields.encoding, fields.disposition);
-    if (r < 0)
-        return r;
-    walk->shown = walk->shown || fields.from || fields.subject;
-    if (content.size == 0)
-        return 0;
-    return walk_part(walk, &part, content, depth + 1, out);
-}
-
-/* One piece of a message that was split (RFC 2046, 5.2.2): the first has its header. */
-static int walk_piece(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out)
-{
-    _cleanup_free_ char *line = NULL;
-    int n;
-
-    if (part->total > 0)
-        n = asprintf(&line, "[part %u of %u of a message]", part->number, part->total);
-    else
-        n = asprintf(&line, "[part %u of a message]", part->number);
-    if (n < 0) {
-        line = NULL;
-        return -ENOMEM;
-    }
-    mime_leaf_add(out, line);
-    if (part->number == 1)
-        return walk_message(walk, part, content, depth, out);
-    return show_text(walk, part, content, depth, out);
+    return walk_unbound(walk, content, depth + 1, out);
 }
 
 static int remember_attached(Walk *walk, const MimePart *part, Range content, size_t node)
@@ -456,20 +286,20 @@ static bool is_message(const MimePart *part)
 static int walk_file(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out)
 {
     bool is_text = mime_leaf_is_text(part, false) && !walk->names_only;
-    size_t node = note(walk, part, content, depth, is_text ? fate_attached : fate_named);
+    size_t node = mime_note(walk, part, content, depth, is_text ? FATE_ATTACHED : FATE_NAMED);
     int r = is_text ? remember_attached(walk, part, content, node) : 0;
 
     if (r < 0)
         return r;
     if (part->elsewhere)
         return mime_leaf_note("not in this mail", part->name, part->elsewhere, SIZE_MAX, out);
-    return name_part(is_encrypted(part) ? "encrypted" : "attachment", part, content, out);
+    return mime_name_part(is_encrypted(part) ? "encrypted" : "attachment", part, content, out);
 }
 
-static int walk_part(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out)
+int mime_walk_part(Walk *walk, const MimePart *part, Range content, unsigned depth, Buffer *out)
 {
     if (depth > MIME_DEPTH_MAX) {
-        note(walk, part, content, depth, fate_deep);
+        mime_note(walk, part, content, depth, FATE_DEEP);
         walk->limits.cut = true;
         return 0;
     }
@@ -478,11 +308,11 @@ static int walk_part(Walk *walk, const MimePart *part, Range content, unsigned d
     if (mime_part_is(part, "multipart", NULL))
         return walk_multipart(walk, part, content, depth, out);
     if (is_message(part))
-        return walk_message(walk, part, content, depth, out);
+        return mime_walk_message(walk, part, content, depth, out);
     if (mime_part_is(part, "message", "partial") && !walk->names_only)
-        return walk_piece(walk, part, content, depth, out);
+        return mime_walk_piece(walk, part, content, depth, out);
     if (mime_leaf_is_text(part, depth == 0) && (!part->attachment || depth == 0))
-        return show_text(walk, part, content, depth, out);
+        return mime_show_text(walk, part, content, depth, out);
     return walk_file(walk, part, content, depth, out);
 }
 
@@ -498,7 +328,7 @@ static int read_header(Walk *walk, const Mail *mail, Range *content, MimePart *r
                               mail_header(mail, "Content-Disposition"));
     r = fields_recover(content, &fields);
     if (r == 0)
-        r = add_head(&fields, out);
+        r = mime_add_head(&fields, out);
     if (r == 0)
         r = mime_part_read(
             ret, fields.type,
@@ -519,13 +349,16 @@ static int walk_mail(Walk *walk, const Mail *mail, Buffer *out)
         (MimeLimits){ .html_left = HTML_SIZE_MAX, .cut = mail->body_total > mail->body_size };
     r = read_header(walk, mail, &content, &part, out);
     if (r == 0)
-        r = walk_part(walk, &part, content, 0, out);
+        r = mime_walk_part(walk, &part, content, 0, out);
     if (r == 0 && !walk->shown && walk->attached_part.type[0] != '\0') {
         r = mime_leaf_read(&walk->attached_part, walk->attached, &walk->limits, out);
         if (r > 0)
-            mime_tree_set(walk->tree, walk->attached_node, fate_both);
+            mime_tree_set(walk->tree, walk->attached_node, FATE_BOTH);
     }
+    if (r >= 0 && !walk->shown && out->size == 0 && walk->picture.data)
+        mime_leaf_add(out, walk->picture.data);
     mime_part_done(&walk->attached_part);
+    buffer_done(&walk->picture);
     for (size_t i = 0; i < walk->n_decoded; i++)
         free(walk->decoded[i]);
     return r < 0 || out->failed ? -ENOMEM : 0;

@@ -52,7 +52,8 @@ static void charset_label_has_many_forms(void **state)
                                           "cp949",          "uhc",       "x-windows-949" };
     static const char *const chinese[] = { "x-gbk", "gb2312",  "GB_2312-80", "cp936",
                                            "cn-gb", "GB18030", "csGB2312",   "euc-cn" };
-    static const char *const utf8[] = { "utf8", "UTF-8", "x-utf-8", "unicode-1-1-utf-8", "utf_8" };
+    static const char *const utf8[] = { "utf8",  "UTF-8",        "x-utf-8", "unicode-1-1-utf-8",
+                                        "utf_8", "charset=utf-8" };
 
     for (size_t i = 0; i < ELEMENTSOF(latin1); i++)
         assert_decodes(latin1[i], "f\xfcr 5 \x80", "für 5 €");

@@ -28,6 +28,7 @@ static void embedded_uuencoded_file_is_found(void **state)
     assert_finds("text\nbegin 644 my file.txt\n#86)C\n`\nend\nmore\n",
                  "text\n<0 my file.txt 3>more\n");
     assert_finds("begin 0755 a\n#86)C\n", "<0 a 3>");
+    assert_finds("begin 644 \n#86)C\nend\n", "<0  3>");
     assert_finds("begin 644 a\n#86)C\nno more of it\n", "<0 a 3>no more of it\n");
     assert_finds("begin 644 a\n#86)C\nend\nbegin 644 b\n\"86(\n \nend", "<0 a 3><0 b 2>");
 }
@@ -38,7 +39,7 @@ static void embedded_sentence_that_begins_is_text(void **state)
         "begin 644 checks at once\nand wait\n",
         "begin at the end\n#86)C\n",
         "begin 64 a\n#86)C\n",
-        "begin 644 \n#86)C\n",
+        "begin 644a\n#86)C\n",
         "begin 644 a\n",
         "begin",
         "x begin 644 a\n#86)C\nend\n",

@@ -50,6 +50,7 @@ static void leaf_text_behind_base64_is_shown(void **state)
 {
     assert_reads(BASE64 "R3LDvMOfZQ==\n_______________\nops mailing list\nhttps://example.org\n",
                  "Grüße\n\n_______________\nops mailing list\nhttps://example.org");
+    assert_reads(BASE64 "R3LDvMOfZQ== and more\n", "Grüße\n\n and more");
     assert_reads(BASE64 "This is no base64 at all.\n", "This is no base64 at all.");
 }
 

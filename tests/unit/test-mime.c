@@ -123,8 +123,10 @@ static void mime_alternative_that_is_skipped_names_its_files(void **state)
     assert_reads(ALTERNATIVE PART
                  "text/plain\n\nplain\n" PART
                  "multipart/mixed; boundary=c\n\n--c\nContent-Type: text/html\n\n<p>html\n"
-                 "--c\nContent-Type: application/pdf; name=a.pdf\n\nx\n--c--\n--b--",
-                 "plain\n\n[attachment: a.pdf (application/pdf, 1 byte)]");
+                 "--c\nContent-Type: application/pdf; name=a.pdf\n\nx\n"
+                 "--c\nContent-Type: text/plain; name=a.txt\n\nx\n--c--\n--b--",
+                 "plain\n\n[attachment: a.pdf (application/pdf, 1 byte)]\n"
+                 "[attachment: a.txt (text/plain, 1 byte)]");
 }
 
 static void mime_names_are_safe_to_show(void **state)
@@ -210,6 +212,13 @@ static void mime_related_starts_where_it_says(void **state)
                  "[attachment: x.png (image/png, 1 byte)]");
 }
 
+static void mime_picture_alone_is_named(void **state)
+{
+    assert_reads(RELATED("") PART "text/html\n\n<img src=cid:a>\n" PART
+                                  "image/png; name=a.png\n\nx\n" PART "image/png\n\nx\n--b--",
+                 "[attachment: a.png (image/png, 1 byte)]");
+}
+
 static void mime_encrypted_is_said_so(void **state)
 {
     assert_reads("Content-Type: multipart/encrypted; boundary=b\n\n" PART
@@ -234,6 +243,12 @@ static void mime_report_and_its_like_are_read(void **state)
                  "[part 1 of 3 of a message]\n\nSubject: s\n\ntext");
     assert_reads("Content-Type: message/partial; number=2; id=x\n\nmore text",
                  "[part 2 of a message]\n\nmore text");
+#define LINE "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB\n"
+    assert_reads("Content-Type: message/partial; number=2; id=x\n\n" LINE LINE LINE LINE "QUFB\n",
+                 "[part 2 of a message]\n[attachment: message/partial that is no text, 302 bytes]");
+    assert_reads("\n" LINE LINE "text\n" LINE LINE, LINE LINE
+                 "text\n" LINE
+                 "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB");
     assert_reads("Content-Type: message/external-body; access-type=URL;\n"
                  " URL=\"ftp://x/y\"; name=r.ps\n\nContent-Type: text/plain\n\nphantom",
                  "[not in this mail: r.ps (ftp://x/y)]");
@@ -292,6 +307,9 @@ static void mime_boundaries_are_found_however_they_come(void **state)
         "Content-Transfer-Encoding: base64\n\nLS1iCkNvbnRlbnQtVHlwZTogdGV4dC9odG1sCgo8cD5h\n",
         "a");
     assert_reads("Content-Type: multipart/mixed; boundary=\"\"\n\ntext", "text");
+    assert_reads("Content-Type: multipart/mixed; boundary=b\n\nContent-Length: 4\nX: y\n"
+                 "Content-Type: text/html\n\n<p>a",
+                 "a");
 }
 
 static void mime_encoded_message_is_read(void **state)
@@ -468,6 +486,7 @@ int main(void)
         cmocka_unit_test(mime_text_in_an_attachment_alone_is_shown),
         cmocka_unit_test(mime_signed_and_related_are_their_first_part),
         cmocka_unit_test(mime_related_starts_where_it_says),
+        cmocka_unit_test(mime_picture_alone_is_named),
         cmocka_unit_test(mime_encrypted_is_said_so),
         cmocka_unit_test(mime_report_and_its_like_are_read),
         cmocka_unit_test(mime_message_in_a_mail_shows_who_and_what),
