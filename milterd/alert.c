@@ -91,6 +91,7 @@ typedef struct Making {
     /* All regexes of profiles and rules that read a mail share what one may cost that matches it:
      * so a hostile mail costs no more with thirty profiles than with one. */
     size_t budget;
+    Redactor redactor;
 } Making;
 
 static int set_title(Record *record, const Mail *mail)
@@ -292,7 +293,20 @@ static int apply_rule(Making *making)
 
 /* What each alert has */
 
-static int add_fields(const Making *making)
+static int add_field(Making *making, const char *name, const char *value)
+{
+    _cleanup_free_ char *copy = NULL;
+    int r;
+
+    if (!value)
+        return 0;
+    r = set_clean(&copy, value, true);
+    if (r == 0)
+        r = redact_field(&making->redactor, name, &copy);
+    return r < 0 ? r : limits_add_field(making->record, name, copy);
+}
+
+static int add_fields(Making *making)
 {
     const Mail *mail = making->mail;
     const struct {
@@ -307,7 +321,26 @@ static int add_fields(const Making *making)
     if (!fields[2].value || !fields[3].value)
         return -ENOMEM;
     for (size_t i = 0; r == 0 && i < ELEMENTSOF(fields); i++)
-        r = limits_add_field(making->record, fields[i].name, fields[i].value);
+        r = add_field(making, fields[i].name, fields[i].value);
+    return r;
+}
+
+/* Hides what is to be hidden, and cuts what is left to its size. */
+static int finish(Making *making)
+{
+    const Mail *mail = making->mail;
+    const Rule *rule = making->rule;
+    bool more = mail->text && mail->text_cut;
+    int r = redact_record(&making->redactor, making->record, rule->max_bytes, &more);
+
+    if (r == 0)
+        r = limits_apply(making->record, rule, more);
+    if (r == 0)
+        r = add_fields(making);
+    if (making->notes) {
+        free(making->notes->redacted);
+        making->notes->redacted = steal_ptr(making->redactor.notes);
+    }
     return r;
 }
 
@@ -334,7 +367,14 @@ int alert_from_mail(const AlertSettings *settings, Mail *mail, const Rule *rule,
                     AlertNotes *notes, Record **ret)
 {
     _cleanup_record_ Record *record = record_new();
-    Making making = { settings, mail, rule, notes, record, NULL, REGEX_BUDGET };
+    Making making = {
+        .settings = settings,
+        .mail = mail,
+        .rule = rule,
+        .notes = notes && !notes->brief ? notes : NULL,
+        .record = record,
+        .budget = REGEX_BUDGET,
+    };
     int r;
 
     if (!record)
@@ -345,12 +385,14 @@ int alert_from_mail(const AlertSettings *settings, Mail *mail, const Rule *rule,
         r = read_mail(&making);
     if (r == 0)
         r = apply_rule(&making);
+    redactor_begin(&making.redactor, settings->redaction);
     if (r == 0)
-        r = limits_apply(record, rule, mail->text && mail->text_cut);
+        r = finish(&making);
+    if (notes)
+        notes->n_redacted = making.redactor.n;
+    redactor_done(&making.redactor);
     if (r == 0)
         r = record_set(&record->source, "milterd");
-    if (r == 0)
-        r = add_fields(&making);
     for (size_t i = 0; r == 0 && i < rule->to.n; i++)
         r = record_add_to(record, rule->to.items[i]);
     if (r < 0)

@@ -6,13 +6,13 @@
  */
 
 #include "common/record.h"
+#include "milterd/redact.h"
 #include "milterd/rules.h"
 
 /* What a Date may lie back to be believed: MTAs give up on a mail after five days. */
 #define ALERT_DATE_MAX_USEC (USEC_PER_SEC * 3600 * 24 * 7)
 
-typedef struct Profiles Profiles;   /* how mails are read (profiles.h) */
-typedef struct Redaction Redaction; /* what no alert may show */
+typedef struct Profiles Profiles; /* how mails are read (profiles.h) */
 
 /* What all alerts have in common; only read, by all threads at once. */
 typedef struct AlertSettings {
@@ -23,10 +23,12 @@ typedef struct AlertSettings {
 /* How an alert came to be, for people; each may be NULL. Begin with {}, end with
  * alert_notes_done(). */
 typedef struct AlertNotes {
+    bool brief;     /* the caller's: no texts are wanted, which cost */
     char *profile;  /* that read the mail */
     char *form;     /* of the profile */
     char *why;      /* it was this one, in lines */
-    char *redacted; /* what was hidden, by the names of the redactions; NULL: nothing */
+    char *redacted; /* what was hidden (redact.h), a line for each pattern and place */
+    unsigned n_redacted;
 } AlertNotes;
 
 void alert_notes_done(AlertNotes *notes);
@@ -47,6 +49,8 @@ void alert_notes_done(AlertNotes *notes);
  *   time    the Date unless it lies ahead or more than ALERT_DATE_MAX_USEC back, else now
  *   to      the rule's; source: milterd
  *   fields  also rule, profile, from, message_id, queue_id, client, as far as they are known
+ *
+ * All of it but the id goes through the redaction, before it is cut.
  *
  * It fits into a frame (record.h). It never fails because of what the mail holds, only with
  * -ENOMEM. Thread-safe. `now_usec` is of CLOCK_REALTIME; `notes` may be NULL, and is the caller's

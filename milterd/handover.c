@@ -101,6 +101,7 @@ static const char *consequence(HandoverResult result, bool taken)
 typedef struct Alert {
     const Rule *rule;
     Record *record;
+    unsigned n_redacted;
     Receipt receipt;
     int error; /* 0: `receipt` is there */
 } Alert;
@@ -122,14 +123,17 @@ static int make_alerts(const AlertSettings *settings, Alerts *alerts, Mail *mail
     usec_t now = now_usec(CLOCK_REALTIME);
 
     for (size_t i = 0; i < n_rules; i++) {
+        _cleanup_(alert_notes_done) AlertNotes notes = { .brief = true };
+        Alert *alert = &alerts->items[alerts->n];
         int r;
 
         if (rules[i]->skip)
             continue;
-        r = alert_from_mail(settings, mail, rules[i], now, NULL, &alerts->items[alerts->n].record);
+        r = alert_from_mail(settings, mail, rules[i], now, &notes, &alert->record);
         if (r < 0)
             return r;
-        alerts->items[alerts->n].rule = rules[i];
+        alert->rule = rules[i];
+        alert->n_redacted = notes.n_redacted;
         alerts->n++;
     }
     return 0;
@@ -163,13 +167,14 @@ static void log_fate(const Alert *alert, const Fate *fate, const Mail *mail, Ver
     const Record *record = alert->record;
     _cleanup_free_ char *to = join(record->to, record->n_to);
     const char *reason = NULL;
-    char delay_ms[32];
+    char delay_ms[32], redacted[16];
 
     if (alert->error < 0 && alert->error != -ETIMEDOUT)
         reason = strerrordesc_np(-alert->error);
     else if (alert->error == 0 && !fate->taken)
         reason = alert->receipt.reason;
     snprintf(delay_ms, sizeof(delay_ms), "%" PRIu64, (uint64_t)(took_usec / USEC_PER_MSEC));
+    snprintf(redacted, sizeof(redacted), "%u", alert->n_redacted);
 
     const LogField fields[] = {
         { "id", record->id },
@@ -181,6 +186,7 @@ static void log_fate(const Alert *alert, const Fate *fate, const Mail *mail, Ver
         { "receipt", fate->receipt },
         { "reason", reason },
         { "verdict", result_name(result, verdict) },
+        { "redacted", alert->n_redacted > 0 ? redacted : NULL },
         { "delay_ms", delay_ms },
     };
 

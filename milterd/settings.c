@@ -84,6 +84,8 @@ const ConfigKey settings_keys[] = {
       .max = SETTINGS_FOLDERS_MAX, .parse = check_folders },
     { "guards", CONFIG_STRINGS, offsetof(Settings, guards), .fallback = GUARDS_DEFAULT,
       .parse = guards_check },
+    { "redact", CONFIG_LIST, offsetof(Settings, redact), .keys = redact_keys,
+      .item_size = sizeof(RedactRule), .parse = redact_check },
     { "rules", CONFIG_LIST, offsetof(Settings, rules), .keys = rule_keys, .item_size = sizeof(Rule),
       .item_free = rule_free, .parse = rules_check },
     {},
@@ -135,6 +137,11 @@ int settings_load(const char *path, Settings **ret_settings, ConfigFile **ret_fi
         return -ENOMEM;
     }
     r = config_n_errors(file) > 0 ? -EINVAL : 0;
+    if (r == 0 && redaction_new(&settings->redact, &settings->redaction) < 0) {
+        config_file_free(file);
+        return -ENOMEM;
+    }
+    settings->alert.redaction = settings->redaction;
     if (r == 0 && settings->rules.n == 0)
         config_warning(file, config_find(file, "rules"),
                        "there are no rules, so no mail becomes an alert");
@@ -150,6 +157,7 @@ Settings *settings_free(Settings *settings)
     if (settings) {
         config_target_done(settings_keys, settings);
         profiles_free(settings->profiles);
+        redaction_free(settings->redaction);
         free(settings);
     }
     return NULL;

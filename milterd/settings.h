@@ -38,10 +38,12 @@ typedef struct Settings {
     RelaySettings relay;
     ConfigStrings profile_folders;
     ConfigStrings guards; /* names (guard.h) */
+    ConfigItems redact;   /* RedactRule */
     RuleSet rules;
 
     /* made of the above and of the files in it */
     Profiles *profiles;
+    Redaction *redaction;
     AlertSettings alert;
 } Settings;
 

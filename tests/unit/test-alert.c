@@ -281,6 +281,64 @@ static void alert_of_a_cut_body_says_so(void **state)
     assert_string_equal(record->text, "first\n… and more");
 }
 
+static void alert_shows_no_secrets_and_keeps_its_id(void **state)
+{
+    static const char text[] = "From: \"token=8d1f0c\" <nms@x>\n"
+                               "Subject: backup of https://bob:hunter2@db1/ failed\n"
+                               "Message-ID: <1@x>\n"
+                               "\n"
+                               "export PGPASSWORD=hunter2\n";
+    _cleanup_(redaction_freep) Redaction *redaction = NULL;
+    _cleanup_(alert_notes_done) AlertNotes notes = {}, brief = { .brief = true };
+    _cleanup_record_ Record *plain = alert(text), *hidden = NULL, *again = NULL;
+    Mail mail = mail_of_text(text);
+
+    assert_int_equal(redaction_new(NULL, &redaction), 0);
+    assert_int_equal(alert_from_mail(&(AlertSettings){ .redaction = redaction }, &mail, &rule, NOW,
+                                     &notes, &hidden),
+                     0);
+    assert_int_equal(alert_from_mail(&(AlertSettings){ .redaction = redaction }, &mail, &rule, NOW,
+                                     &brief, &again),
+                     0);
+    mail_done(&mail);
+    assert_string_equal(hidden->title, "backup of https://bob:[redacted]@db1/ failed");
+    assert_string_equal(hidden->text, "export PGPASSWORD=[redacted]");
+    assert_null(strstr(record_field(hidden, "from"), "8d1f0c"));
+    assert_string_equal(hidden->id, plain->id);
+    assert_string_equal(notes.redacted, "url-credentials: 1 in title\n"
+                                        "password: 1 in text\n"
+                                        "password: 1 in from\n");
+    assert_int_equal(notes.n_redacted, 3);
+    assert_int_equal(brief.n_redacted, 3);
+    assert_null(brief.redacted);
+    assert_null(brief.why);
+}
+
+static void alert_cut_leaves_no_part_of_a_secret(void **state)
+{
+    _cleanup_(redaction_freep) Redaction *redaction = NULL;
+
+    assert_int_equal(redaction_new(NULL, &redaction), 0);
+    /* The token moves over all the places at which title and text are cut. */
+    for (int n = 0; n < 60; n++) {
+        _cleanup_record_ Record *record = NULL;
+        char text[8192];
+        Mail mail;
+
+        snprintf(text, sizeof(text),
+                 "Subject: %0*d %s\n\n%0*d\n-----BEGIN RSA PRIVATE KEY-----\nMIIE\n", 470 + n, 0,
+                 "ghp_16C7e42F292c6912E7710c838347Ae178B4a", 3900 + 4 * n, 0);
+        mail = mail_of_text(text);
+        assert_int_equal(alert_from_mail(&(AlertSettings){ .redaction = redaction }, &mail, &rule,
+                                         NOW, NULL, &record),
+                         0);
+        mail_done(&mail);
+        assert_null(strstr(record->title, "ghp"));
+        assert_null(strstr(record->text, "MII"));
+        assert_null(strstr(record->text, "BEGIN"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +356,8 @@ int main(void)
         cmocka_unit_test(alert_time_is_a_date_that_can_be_believed),
         cmocka_unit_test(alert_of_hostile_header_is_clean_and_short),
         cmocka_unit_test(alert_of_a_cut_body_says_so),
+        cmocka_unit_test(alert_shows_no_secrets_and_keeps_its_id),
+        cmocka_unit_test(alert_cut_leaves_no_part_of_a_secret),
     };
 
     mime_init();

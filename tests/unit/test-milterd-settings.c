@@ -107,6 +107,8 @@ static void settings_all_keys_are_read(void **state)
              "max_message = \"64M\";\n"
              "relay: { socket = \"/run/r\"; timeout = \"240s\";\n"
              "         on_failure = \"accept\"; };\n"
+             "guards = [];\n"
+             "redact: ( { name = \"badge\"; regex = \"badge [0-9]+\"; } );\n"
              "rules: ( { name = \"a\"; match: { subject = \"x\"; };\n"
              "           to = [ \"ops\" ]; trust = \"local\"; verdict = \"reject\"; } );\n"),
         0);
@@ -122,6 +124,9 @@ static void settings_all_keys_are_read(void **state)
     assert_string_equal(settings->relay.socket, "/run/r");
     assert_int_equal(settings->relay.timeout_usec, 240 * USEC_PER_SEC);
     assert_int_equal(settings->relay.on_failure, ON_FAILURE_ACCEPT);
+    assert_int_equal(settings->guards.n, 0);
+    assert_int_equal(settings->redact.n, 1);
+    assert_non_null(settings->alert.redaction);
     assert_int_equal(settings->rules.n, 1);
     rule = settings->rules.items[0];
     assert_string_equal(rule->name, "a");
@@ -163,6 +168,15 @@ static void settings_mistake_is_told_with_line_and_what_is_allowed(void **state)
         "1: relay.on_failure: \"drop\" is not allowed; allowed are \"tempfail\" and \"accept\"");
     assert_refused(fixture, "relay: { socket = \"relay.sock\"; };\n",
                    "1: relay.socket: \"relay.sock\" is no absolute path; it must begin with \"/\"");
+    assert_refused(fixture, "guards = [ \"bounces\" ];\n",
+                   "1: guards[0]: there is no guard \"bounces\"; there are \"bounce\", "
+                   "\"auto-reply\" and \"own-failure\"");
+    assert_refused(fixture, "redact: ( { name = \"a\"; regex = \"(\"; } );\n",
+                   "1: redact[0].regex: \"(\" is no regular expression: missing closing "
+                   "parenthesis, at offset 1");
+    assert_refused(fixture, "redact: ( { name = \"a b\"; regex = \"x\"; } );\n",
+                   "1: redact[0].name: \"a b\" is no name; allowed are 1 to 64 of A-Z a-z 0-9 . _ "
+                   ": -");
 }
 
 static void settings_mistakes_of_a_file_are_told_all_in_order(void **state)
