@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from support import mails
+from support import mails, samples
 from support.daemons import as_user, command_environment
 
 FROM_LINE = b"From root@client.mail.test Sat Nov 21 06:25:01 2026\n"
@@ -82,6 +82,23 @@ def test_one_mail_is_shown_whole(explain, folder):
 
     assert "==>" not in said
     assert "Zertifikat für mail.example.org" in said and "verdict: discard\n" in said
+
+
+def test_how_an_alert_came_to_be_is_told(explain, folder):
+    with open(folder / "milterd.conf", "a") as config:
+        config.write(f'profiles = [ "{samples.PROFILES}" ];\n'
+                     'redact: ( { name = "volume"; regex = "/srv/[a-z]+"; } );\n')
+    (folder / "one.eml").write_text(mails.NAGIOS_PROBLEM)
+    text = explain(folder / "one.eml").stdout.decode()
+    alert, = lines_of(explain("--json", folder / "one.eml"))[0]["alerts"]
+
+    for line in ("profile: nagios", "form: service", "key: nagios/db1/Disk Space", "redacted:"):
+        assert f"\n{line}\n" in text
+    assert (alert["profile"], alert["form"]) == ("nagios", "service")
+    assert any("matches regex" in why for why in alert["why"])
+    assert alert["record"]["key"] == "nagios/db1/Disk Space"
+    assert any("volume" in name for name in alert["redacted"])
+    assert "/srv/pg" not in alert["message"] and "812 MB" in alert["message"]
 
 
 def test_programs_get_a_line_for_each_mail(explain, folder):
