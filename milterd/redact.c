@@ -22,17 +22,16 @@
 #define WITHHELD_TITLE "(title withheld: a redact pattern reached its limits)"
 #define WITHHELD_FIELD "(withheld)"
 
-#define BUDGET ((size_t)20000000) /* steps for all of an alert */
-#define HITS_MAX 1000             /* of one pattern in one value */
-#define WINDOW_EXTRA_BYTES 16384  /* beyond twice of what may be shown */
-#define EDGE_BYTES 1024           /* at the end of a window: a secret may be cut in two there */
-#define SHORT_MAX_BYTES 8192      /* of a title or a field; a part of that is shown */
+#define HITS_MAX 1000            /* of one pattern in one value */
+#define WINDOW_EXTRA_BYTES 16384 /* beyond twice of what may be shown */
+#define EDGE_BYTES 1024          /* at the end of a window: a secret may be cut in two there */
+#define SHORT_MAX_BYTES 8192     /* of a title or a field; a part of that is shown */
 
 /* A value */
 
 void redactor_begin(Redactor *redactor, const Redaction *redaction)
 {
-    *redactor = (Redactor){ .redaction = redaction, .budget = BUDGET };
+    *redactor = (Redactor){ .redaction = redaction, .budget = REGEX_BUDGET };
 }
 
 void redactor_done(Redactor *redactor)
