@@ -29,7 +29,7 @@ EX_CONFIG = 78
 CONTINUE, ACCEPT, REJECT, DISCARD, TEMPFAIL = b"c", b"a", b"r", b"d", b"t"
 SKIP, REPLYCODE, QUARANTINE, NEGOTIATE = b"s", b"y", b"q", b"O"
 
-AT_CONNECT, AT_MAIL, AT_END = 0, 2, 5  # where macros are asked for
+AT_CONNECT, AT_MAIL, AT_END, AT_HEADERS = 0, 2, 5, 6  # where macros are asked for
 
 NO_HELO, NO_BODY, NO_DATA, CAN_SKIP = 0x2, 0x10, 0x200, 0x400
 NO_REPLY = {b"L": 0x80, b"C": 0x1000, b"H": 0x2000, b"M": 0x4000, b"R": 0x8000, b"T": 0x10000, b"N": 0x40000,
@@ -425,7 +425,8 @@ def test_login_is_that_of_each_mail(milterd, relay):
     milterd.rules = '{ name = "it"; match: { auth = "nms"; }; to = [ "ops" ]; }'
     mta = milterd.start().session()
     assert mta.steps & NO_HELO
-    assert mta.asked == {AT_MAIL: ["{mail_addr}", "{auth_authen}"], AT_END: ["i"]}
+    assert mta.asked == {AT_MAIL: ["{mail_addr}", "{auth_authen}"], AT_HEADERS: ["i"],
+                         AT_END: ["i"]}
 
     assert mta.message(LETTER, macros={"{auth_authen}": "nms"})[0] == CONTINUE
     assert mta.message(LETTER)[0] == ACCEPT
@@ -435,7 +436,7 @@ def test_login_is_that_of_each_mail(milterd, relay):
 
 
 def test_macros_are_asked_for_where_a_rule_looks_at_them(milterd, relay):
-    assert milterd.start().mta().asked == {AT_END: ["i"]}
+    assert milterd.start().mta().asked == {AT_HEADERS: ["i"], AT_END: ["i"]}
 
     milterd.rules = """
       { name = "it"; match: { macro: (
@@ -444,7 +445,8 @@ def test_macros_are_asked_for_where_a_rule_looks_at_them(milterd, relay):
     milterd.write()
     milterd.reload()
     assert milterd.mta().asked == {AT_CONNECT: ["j", "{daemon_name}", "{our_own}"],
-                                   AT_MAIL: ["{mail_addr}", "{our_own}"], AT_END: ["i", "{our_own}"]}
+                                   AT_MAIL: ["{mail_addr}", "{our_own}"], AT_HEADERS: ["i"],
+                                   AT_END: ["i", "{our_own}"]}
 
 
 def test_as_many_macros_as_are_allowed_are_asked_for(milterd, relay):
