@@ -127,6 +127,10 @@ const RedactBuiltin redact_builtins[] = {
       "(?i)" NAME "[\"'][ \\t]{0,8}:[ \\t]{0,8}(?|" DOUBLE_QUOTED "|" SINGLE_QUOTED "|[\"']?" BARE
       ")",
       NAME_NEEDLES },
+    /* In XML. */
+    { "password", REDACT_IN_LINE,
+      "(?i)<[\\w:.-]{0,40}?" NAME "(?:[ \\t][^<>\\n]{0,200})?>(?<secret>[^<\\n]+)</",
+      NAME_NEEDLES },
     /* At the beginning of a line, where the value is all that comes. */
     { "password", REDACT_IN_LINE,
       "(?im)^[ \\t>*#|-]{0,8}(?:[\\w.-]{1,20} ){0,2}[\\w.-]{0,40}?" NAME

@@ -87,6 +87,10 @@ static const Pair secrets[] = {
       "{\"user\":\"bob\",\"password\":\"" H "\",\"port\":5432}" },
     { "{'api_key': 'AbC', 'n': 1}", "{'api_key': '" H "', 'n': 1}" },
     { "{\"refresh_token\" : \"abc\"}", "{\"refresh_token\" : \"" H "\"}" },
+    { "<db:Password type=\"plain\">two words</db:Password><port>5432</port>",
+      "<db:Password type=\"plain\">" H "</db:Password><port>5432</port>" },
+    { "X-Api-Key: abcd\nPRIVATE-TOKEN: xyz", "X-Api-Key: " H "\nPRIVATE-TOKEN: " H },
+    { "{\"password\":null,\"token\":12345678}", "{\"password\":null,\"token\":" H "}" },
     /* command lines */
     { "/usr/bin/backup --user bob --password hunter2 --all",
       "/usr/bin/backup --user bob --password " H " --all" },
@@ -205,6 +209,15 @@ static const char *const ordinary[] = {
     "keys: 3 added, credential helper: osxkeychain is missing",
     "password-store unlocked; secret-service: running since 09:12",
     "pass=5 fail=0 skip=2",
+    "fatal: could not read Password for 'https://bob@git.example.org': No such device",
+    "Unable to retrieve secret: access denied by policy",
+    "Password last set: Jan 2, password expires: never, user: bob2",
+    "New password set for user: bob2",
+    "Starting Dispatch Password Requests to Console: done",
+    "Token usage: 1234abcd of 99999",
+    "<secrets><count>3</count></secrets> <token/>",
+    "mount -t nfs4 -o sec=krb5 kube-api-access-x9d2k:/ failed, serviceaccount-token-abc12",
+    "warning: unknown[192.0.2.7]: SASL LOGIN authentication failed: UGFzc3dvcmQ6",
 };
 
 static void redact_ordinary_text_stays(void **state)
@@ -435,6 +448,8 @@ static void redact_hostile_texts_cost_little(void **state)
         "key_key-",
         "Private-Lines: 1\nA",
         "curl -u a:",
+        "<password ",
+        "<a.secret>b<",
         "pwd=1 ",
     };
 
