@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -270,12 +271,24 @@ static int listener_open(const Listeners *listeners, const char *name, mode_t mo
     return 0;
 }
 
+/* The group that a socket at `path` gets without anybody's doing. */
+static gid_t group_of_new_file(const char *path)
+{
+    _cleanup_free_ char *copy = strdup(path);
+    struct stat folder;
+
+    if (copy && stat(dirname(copy), &folder) == 0 && (folder.st_mode & S_ISGID))
+        return folder.st_gid;
+    return getegid();
+}
+
 /* Sets mode and group anew on a path that stays. */
 static int listener_set_access(const Listener *listener, mode_t mode, const char *group,
                                char reason[static LISTENER_REASON_MAX])
 {
     const char *path = listener->address.un.sun_path;
-    gid_t gid = getegid();
+    struct stat now;
+    gid_t gid;
     int r;
 
     if (listener->handed || listener->address.family != AF_UNIX)
@@ -290,8 +303,12 @@ static int listener_set_access(const Listener *listener, mode_t mode, const char
             return -ENOENT;
         }
         gid = found->gr_gid;
+    } else {
+        gid = group_of_new_file(path);
     }
-    if (lchown(path, (uid_t)-1, gid) < 0 || chmod(path, mode) < 0) {
+    /* A group that we are not in may well be its group already, by the folder's doing. */
+    if (lstat(path, &now) < 0 || (now.st_gid != gid && lchown(path, (uid_t)-1, gid) < 0) ||
+        chmod(path, mode) < 0) {
         r = -errno;
         snprintf(reason, LISTENER_REASON_MAX, "cannot set group and mode of %.200s: %s", path,
                  strerror(-r));

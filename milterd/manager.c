@@ -25,6 +25,9 @@
 #include "milterd/pool.h"
 #include "milterd/workers.h"
 
+/* What stopping may take over the time of draining before the service manager kills us. */
+#define STOP_SPARE_USEC (15 * USEC_PER_SEC)
+
 typedef struct Manager {
     sd_event *event;
     sd_event_source *timer;
@@ -266,7 +269,8 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
         return 0;
     log_notice("draining, for at most %s",
                duration_human(manager->settings->drain_timeout_usec, timeout));
-    sd_notify(0, "STOPPING=1");
+    sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu",
+               (unsigned long long)(manager->settings->drain_timeout_usec + STOP_SPARE_USEC));
     listeners_close(&manager->listeners);
     pool_stop(&manager->pool);
     step(manager);

@@ -1071,6 +1071,9 @@ def test_service_manager_is_told(milterd, relay):
     manager.wait("READY=1")
     milterd.process.send_signal(signal.SIGTERM)
     manager.wait("STOPPING=1")
+    # No less time than draining may take.
+    extended, = (line for line in manager.lines if line.startswith("EXTEND_TIMEOUT_USEC="))
+    assert int(extended.partition("=")[2]) > 30_000_000
 
 
 def test_socket_of_the_service_manager_is_served_and_left_alone(milterd, relay):

@@ -218,6 +218,25 @@ static void listener_update_sets_the_mode_of_those_that_stay(void **state)
     assert_int_equal(st.st_mode & 0777, 0666);
 }
 
+/* As in the folder that a package makes in Postfix's chroot: its group is one we are not in. */
+static void listener_in_a_setgid_folder_keeps_the_folders_group(void **state)
+{
+    Fixture *fixture = *state;
+    const gid_t others = getegid() + 4711;
+    struct stat st;
+
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chown(fixture->folder, (uid_t)-1, others), 0);
+    assert_int_equal(chmod(fixture->folder, 02750), 0);
+    for (int i = 0; i < 2; i++) { /* opened, then kept */
+        assert_int_equal(update(fixture, 0660, fixture->names[0], NULL), 0);
+        assert_int_equal(stat(strchr(fixture->names[0], '/'), &st), 0);
+        assert_int_equal(st.st_gid, others);
+        assert_int_equal(st.st_mode & 07777, 0660);
+    }
+}
+
 static void listener_close_takes_the_paths_away(void **state)
 {
     Fixture *fixture = *state;
@@ -266,6 +285,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(listener_update_that_fails_changes_nothing, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(listener_update_sets_the_mode_of_those_that_stay, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(listener_in_a_setgid_folder_keeps_the_folders_group, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(listener_close_takes_the_paths_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(listener_tcp_port_in_use_is_told, set_up, tear_down),
