@@ -265,20 +265,28 @@ static size_t decode_quoted(const char *bytes, size_t size, size_t max, char *to
     return n;
 }
 
-/* Nor here: it ends at the first padding, and drops what lacks it. */
+/* Nor here: it ends at the first padding, and drops what lacks it. Where the first line is a number
+ * of whole groups, as nearly always, each line begins with a group: one that has lost a character
+ * does not spoil those behind it. */
 static size_t decode_base64(const char *bytes, size_t size, size_t max, char *to, size_t *ret_used)
 {
-    size_t n = 0, i = 0;
+    size_t n = 0, i = 0, digits = 0;
+    bool first = true, aligned = false;
     uint32_t bits = 0;
     unsigned n_bits = 0;
 
     for (; i < size && n < max; i++) {
         int value = header_base64_value(bytes[i]);
 
-        if (bytes[i] == '=')
+        if (bytes[i] == '\n' && digits > 0) {
+            aligned = first ? digits % 4 == 0 : aligned;
+            first = false;
+        }
+        if (bytes[i] == '=' || (bytes[i] == '\n' && aligned))
             n_bits = 0;
         if (value < 0)
             continue;
+        digits++;
         bits = bits << 6 | (uint32_t)value;
         n_bits += 6;
         if (n_bits >= 8) {

@@ -42,6 +42,9 @@ static void leaf_base64_is_read_with_garbage_in_it(void **state)
     assert_reads(BASE64 "R3LDvMOfZSBhdXMgVW!xtIHVuZCB1bSBVbG0gaGVydW0=",
                  "Grüße aus Ulm und um Ulm herum");
     assert_reads(BASE64 "R3LDvMOfZQ==\nR3LDvMOfZQ==", "GrüßeGrüße");
+    assert_reads(BASE64 "R3LD\nvMO\nZSEK\n", "Grü\xef\xbf\xbd"
+                                             "e!"); /* a character is lost */
+    assert_reads(BASE64 "R3LDv\nMOfZSEK\n", "Grüße!");
     assert_reads("Content-Transfer-Encoding: base64 (what else)\n\nR3LDvMOfZQ==", "Grüße");
     assert_reads("Content-Transfer-Encoding: \"Base64\";\n\nR3LDvMOfZQ==", "Grüße");
 }
