@@ -27,6 +27,9 @@ typedef struct Relay {
         size_t size;
     } replies[REPLIES_MAX];
     size_t n_replies;
+    bool leave_file; /* when it goes */
+    bool at_once;    /* it comes back */
+    int n_taken;     /* datagrams that it went with */
     uint8_t heard[RECORD_DATAGRAM_MAX + 1];
     ssize_t heard_size;
 } Relay;
@@ -74,10 +77,21 @@ static void *serve(void *userdata)
     return NULL;
 }
 
+static void relay_start_with(Relay *relay, void *(*function)(void *userdata))
+{
+    assert_int_equal(pthread_create(&relay->thread, NULL, function, relay), 0);
+    relay->running = true;
+}
+
 static void relay_start(Relay *relay)
 {
-    assert_int_equal(pthread_create(&relay->thread, NULL, serve, relay), 0);
-    relay->running = true;
+    relay_start_with(relay, serve);
+}
+
+static void relay_join(Relay *relay)
+{
+    pthread_join(relay->thread, NULL);
+    relay->running = false;
 }
 
 static void relay_will_say_bytes(Relay *relay, const void *bytes, size_t size)
@@ -135,8 +149,7 @@ static void client_record_arrives_and_is_accepted(void **state)
     assert_string_equal(receipt.id, "x1");
     assert_int_equal(receipt.status, RECEIPT_ACCEPTED);
 
-    pthread_join(relay->thread, NULL);
-    relay->running = false;
+    relay_join(relay);
     assert_int_equal(
         frame_next(relay->heard, (size_t)relay->heard_size, &offset, &json, &size, reason), 1);
     assert_int_equal(record_parse(json, size, &heard, id, reason), 0);
@@ -312,8 +325,7 @@ static void client_queue_that_gets_room_takes_the_record(void **state)
     bool received;
 
     fill_queue(relay);
-    assert_int_equal(pthread_create(&relay->thread, NULL, drain, relay), 0);
-    relay->running = true;
+    relay_start_with(relay, drain);
     assert_int_equal(send_one(relay, record, LONG_USEC, &receipt, &received), 0);
 }
 
@@ -333,22 +345,185 @@ static void client_relay_that_goes_with_a_full_queue_is_noticed(void **state)
     bool received;
 
     fill_queue(relay);
-    assert_int_equal(pthread_create(&relay->thread, NULL, drop, relay), 0);
-    relay->running = true;
-    assert_int_equal(send_one(relay, record, LONG_USEC, &receipt, &received), -ECONNREFUSED);
+    relay_start_with(relay, drop);
+    assert_int_equal(send_one(relay, record, USEC_PER_SEC, &receipt, &received), -ECONNREFUSED);
 }
 
-static void client_without_a_relay_is_told_at_once(void **state)
+static void client_without_a_relay_is_told_when_the_time_is_up(void **state)
 {
     Relay *relay = *state;
     _cleanup_record_ Record *record = make_record("x1", RECEIPT_WANTED_ACCEPTED);
     Receipt receipt;
     bool received;
 
+    usec_t started;
+
     relay->fd = close_fd(relay->fd);
-    assert_int_equal(send_one(relay, record, LONG_USEC, &receipt, &received), -ECONNREFUSED);
+    assert_int_equal(send_one(relay, record, 0, &receipt, &received), -ECONNREFUSED);
     assert_int_equal(unlink(relay->address.sun_path), 0);
-    assert_int_equal(send_one(relay, record, LONG_USEC, &receipt, &received), -ENOENT);
+    started = now_usec(CLOCK_MONOTONIC);
+    assert_int_equal(send_one(relay, record, 300 * USEC_PER_MSEC, &receipt, &received), -ENOENT);
+    assert_true(now_usec(CLOCK_MONOTONIC) - started >= 300 * USEC_PER_MSEC);
+    assert_false(received);
+}
+
+/* As a relay that starts: the new socket takes the place of whatever is there. */
+static void bind_anew(Relay *relay)
+{
+    char path[sizeof(relay->address.sun_path)];
+
+    strcpy(path, relay->address.sun_path);
+    strcpy(strrchr(relay->address.sun_path, '/'), "/new");
+    relay->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    (void)bind(relay->fd, (struct sockaddr *)&relay->address, sizeof(relay->address));
+    (void)rename(relay->address.sun_path, path);
+    strcpy(relay->address.sun_path, path);
+}
+
+static void short_pause(void)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = 300 * 1000 * 1000 }, NULL);
+}
+
+static void *come_and_serve(void *userdata)
+{
+    Relay *relay = userdata;
+
+    short_pause();
+    bind_anew(relay);
+    return serve(relay);
+}
+
+static void client_relay_that_comes_within_the_time_gets_the_record(void **state)
+{
+    Relay *relay = *state;
+    _cleanup_record_ Record *record = make_record("x1", RECEIPT_WANTED_ACCEPTED);
+    Receipt receipt;
+    bool received;
+
+    for (int left_behind = 0; left_behind < 2; left_behind++) {
+        relay->fd = close_fd(relay->fd);
+        if (!left_behind)
+            assert_int_equal(unlink(relay->address.sun_path), 0);
+        relay->n_replies = 0;
+        relay_will_say(relay, "x1", RECEIPT_ACCEPTED);
+        relay_start_with(relay, come_and_serve);
+        assert_int_equal(send_one(relay, record, LONG_USEC, &receipt, &received), 0);
+        assert_int_equal(receipt.status, RECEIPT_ACCEPTED);
+        relay_join(relay);
+    }
+}
+
+/* Receives what comes, as one that is killed before it answers, or told to stop. */
+static void receive_and_go(Relay *relay, bool leave_file)
+{
+    char byte;
+
+    if (recv(relay->fd, &byte, 1, 0) == 1)
+        relay->n_taken++;
+    relay->fd = close_fd(relay->fd);
+    if (!leave_file)
+        (void)unlink(relay->address.sun_path);
+}
+
+static void *restart_and_serve(void *userdata)
+{
+    Relay *relay = userdata;
+
+    receive_and_go(relay, relay->leave_file);
+    if (!relay->at_once)
+        short_pause();
+    bind_anew(relay);
+    return serve(relay);
+}
+
+static void client_relay_that_is_restarted_gets_the_record_again(void **state)
+{
+    Relay *relay = *state;
+    _cleanup_record_ Record *record = make_record("x1", RECEIPT_WANTED_ACCEPTED);
+    Receipt receipt;
+    bool received;
+
+    for (int i = 0; i < 4; i++) {
+        relay->leave_file = i & 1;
+        relay->at_once = i & 2;
+        relay->n_replies = 0;
+        relay_will_say(relay, "x1", RECEIPT_DUPLICATE);
+        relay_start_with(relay, restart_and_serve);
+        assert_int_equal(send_one(relay, record, LONG_USEC, &receipt, &received), 0);
+        assert_int_equal(receipt.status, RECEIPT_DUPLICATE);
+        relay_join(relay);
+        assert_int_equal(relay->n_taken, i + 1);
+        assert_true(relay->heard_size > 0);
+    }
+}
+
+static void client_duplicate_of_its_own_is_no_delivery(void **state)
+{
+    Relay *relay = *state;
+    _cleanup_record_ Record *record = make_record("x1", RECEIPT_WANTED_DELIVERED);
+    Receipt receipt;
+    bool received;
+
+    relay_will_say(relay, "x1", RECEIPT_DUPLICATE);
+    relay_start_with(relay, restart_and_serve);
+    assert_int_equal(send_one(relay, record, 2 * USEC_PER_SEC, &receipt, &received), -ETIMEDOUT);
+    assert_false(received);
+    assert_string_equal(receipt.id, "x1");
+}
+
+static void *accept_and_go(void *userdata)
+{
+    Relay *relay = userdata;
+
+    serve(relay);
+    relay->fd = close_fd(relay->fd);
+    bind_anew(relay);
+    return NULL;
+}
+
+static void client_record_on_disk_is_not_sent_again(void **state)
+{
+    Relay *relay = *state;
+    _cleanup_record_ Record *record = make_record("x1", RECEIPT_WANTED_DELIVERED);
+    Receipt receipt;
+    bool received;
+    char byte;
+
+    relay_will_say(relay, "x1", RECEIPT_ACCEPTED);
+    relay_start_with(relay, accept_and_go);
+    assert_int_equal(send_one(relay, record, USEC_PER_SEC, &receipt, &received), -ETIMEDOUT);
+    assert_string_equal(receipt.id, "x1");
+    relay_join(relay);
+    assert_int_equal(recv(relay->fd, &byte, 1, MSG_DONTWAIT), -1);
+}
+
+static void *go_each_time(void *userdata)
+{
+    Relay *relay = userdata;
+
+    for (int i = 0; i < 3; i++) {
+        receive_and_go(relay, true);
+        bind_anew(relay);
+    }
+    return NULL;
+}
+
+static void client_relay_that_goes_each_time_is_spared(void **state)
+{
+    Relay *relay = *state;
+    _cleanup_record_ Record *record = make_record("x1", RECEIPT_WANTED_ACCEPTED);
+    usec_t started = now_usec(CLOCK_MONOTONIC);
+    Receipt receipt;
+    bool received;
+    char byte;
+
+    relay_start_with(relay, go_each_time);
+    assert_int_equal(send_one(relay, record, LONG_USEC, &receipt, &received), -ECONNREFUSED);
+    assert_true(now_usec(CLOCK_MONOTONIC) - started < LONG_USEC);
+    relay_join(relay);
+    assert_int_equal(relay->n_taken, 3);
+    assert_int_equal(recv(relay->fd, &byte, 1, MSG_DONTWAIT), -1);
 }
 
 static void client_largest_datagram_goes_through(void **state)
@@ -372,8 +547,7 @@ static void client_largest_datagram_goes_through(void **state)
     assert_int_equal(client_send(relay->address.sun_path, records, 2,
                                  now_usec(CLOCK_MONOTONIC) + LONG_USEC, receipts, received),
                      0);
-    pthread_join(relay->thread, NULL);
-    relay->running = false;
+    relay_join(relay);
     assert_int_equal(relay->heard_size, RECORD_DATAGRAM_MAX);
 
     assert_int_equal(client_send(relay->address.sun_path, records, 3,
@@ -431,7 +605,12 @@ int main(void)
         TEST(client_full_queue_is_waited_for_until_the_deadline),
         TEST(client_queue_that_gets_room_takes_the_record),
         TEST(client_relay_that_goes_with_a_full_queue_is_noticed),
-        TEST(client_without_a_relay_is_told_at_once),
+        TEST(client_without_a_relay_is_told_when_the_time_is_up),
+        TEST(client_relay_that_comes_within_the_time_gets_the_record),
+        TEST(client_relay_that_is_restarted_gets_the_record_again),
+        TEST(client_duplicate_of_its_own_is_no_delivery),
+        TEST(client_record_on_disk_is_not_sent_again),
+        TEST(client_relay_that_goes_each_time_is_spared),
         TEST(client_largest_datagram_goes_through),
         TEST(client_record_that_cannot_be_written_is_not_sent),
         TEST(client_without_permission_says_so),
