@@ -150,18 +150,24 @@ bool plain_is_binary(const char *text, size_t size)
 
 /* Stubs */
 
-#define STUB_MAX 400 /* bytes that say something */
+#define STUB_MAX ((size_t)400) /* bytes that say something */
+#define SAYING_MAX ((size_t)1000)
+#define SCANNED_MAX 16384
 
-/* As many bytes of text as say something: no white space, not what is invisible, no addresses. */
+/* As many bytes of text as say something: no white space, not what is invisible, no addresses.
+ * Counting ends at SAYING_MAX; what goes on for longer than is looked at says as much. */
 static size_t saying_bytes(const char *text)
 {
     static const char *const nothing[] = { "\xc2\xa0", "\xe2\x80\x8b", "\xe2\x80\x8c",
                                            "\xe2\x80\x8d", "\xef\xbb\xbf" };
+    const char *begin = text;
     size_t n = 0;
 
-    while (*text) {
+    while (*text && n < SAYING_MAX) {
         size_t skip = strspn(text, " \t\n.-_=*");
 
+        if (text - begin > SCANNED_MAX)
+            return SAYING_MAX;
         for (size_t i = 0; skip == 0 && i < ELEMENTSOF(nothing); i++)
             if (strncmp(text, nothing[i], strlen(nothing[i])) == 0)
                 skip = strlen(nothing[i]);

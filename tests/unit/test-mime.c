@@ -63,6 +63,17 @@ static void mime_body_without_type_is_text(void **state)
     assert_reads("Content-Transfer-Encoding: nonsense\n\na=20b", "a=20b");
 }
 
+static void mime_mail_with_little_in_it_is_read(void **state)
+{
+    assert_reads("Subject: x", "");
+    assert_reads("Subject: x\nContent-Type: multipart/mixed; boundary=b", "");
+    assert_reads("\n", "");
+    assert_reads("From a@x Sat Nov 21 06:25:01 2026\n\ntext", "text");
+    assert_reads("text alone", "text alone");
+    assert_reads("From: a@x\nno field: but a text\nmore", "no field: but a text\nmore");
+    assert_reads("\n\rtext\rwith\r\rbare\n\nends\r", "text\nwith\n\nbare\n\nends");
+}
+
 static void mime_encodings_are_undone(void **state)
 {
     assert_reads("Content-Transfer-Encoding: quoted-printable\n\na=\nb =C3=BC=ZZ=", "ab ü=ZZ");
@@ -477,6 +488,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mime_mails_of_real_life_are_read),
         cmocka_unit_test(mime_body_without_type_is_text),
+        cmocka_unit_test(mime_mail_with_little_in_it_is_read),
         cmocka_unit_test(mime_encodings_are_undone),
         cmocka_unit_test(mime_alternative_is_the_plain_text_unless_empty),
         cmocka_unit_test(mime_alternative_stub_gives_way_to_html),

@@ -127,6 +127,24 @@ static void plain_stub_names_a_reader(void **state)
     assert_false(plain_is_stub(html, html));
 }
 
+static void plain_long_text_is_no_stub_and_costs_little(void **state)
+{
+    static const char *const pieces[] = { "\xc2\xa0", "browser ", " ", "http://x ", "a" };
+    size_t size = 1 << 20;
+    _cleanup_free_ char *text = malloc(size + 16);
+    clock_t began = clock();
+
+    for (size_t i = 0; i < ELEMENTSOF(pieces); i++) {
+        char *at = text;
+
+        while (at < text + size)
+            at = stpcpy(at, pieces[i]);
+        for (int j = 0; j < 200; j++)
+            assert_false(plain_may_be_stub(text) && *text != ' ');
+    }
+    assert_true(clock() - began < 3 * CLOCKS_PER_SEC);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +155,7 @@ int main(void)
         cmocka_unit_test(plain_hostile_flow_is_bounded),
         cmocka_unit_test(plain_what_is_no_text_is_known),
         cmocka_unit_test(plain_stub_names_a_reader),
+        cmocka_unit_test(plain_long_text_is_no_stub_and_costs_little),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
