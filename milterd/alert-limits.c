@@ -205,7 +205,7 @@ static int limit_text_of(Record *record, const Rule *rule, bool more)
         return limit_text(trim(text), rule, more, &record->text);
     if (more)
         return record_set(&record->text, "(no text that can be read)");
-    return record_set(&record->text, record->title ? record->title : COMPOSE_NO_TEXT);
+    return record_set(&record->text, COMPOSE_NO_TEXT);
 }
 
 int limits_apply(Record *record, const Rule *rule, bool more)

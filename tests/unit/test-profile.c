@@ -158,7 +158,7 @@ static void profile_omitted_lines_leave_one_blank_between_others(void **state)
     assert_string_equal(record->text, "  one\n\ntwo");
 }
 
-static void profile_text_that_is_empty_is_the_title(void **state)
+static void profile_text_that_is_empty_is_said_to_be_none(void **state)
 {
     _cleanup_record_ Record *record = read_by(
         state,
@@ -167,7 +167,7 @@ static void profile_text_that_is_empty_is_the_title(void **state)
         "Subject: a\n\nbody");
 
     assert_string_equal(record->title, "T");
-    assert_string_equal(record->text, "T");
+    assert_string_equal(record->text, "(no text)");
 }
 
 static void profile_long_keys_stay_different(void **state)
@@ -315,7 +315,7 @@ int main(void)
         TEST(profile_forms_have_what_is_set_for_all),
         TEST(profile_choices_go_from_test_to_test),
         TEST(profile_omitted_lines_leave_one_blank_between_others),
-        TEST(profile_text_that_is_empty_is_the_title),
+        TEST(profile_text_that_is_empty_is_said_to_be_none),
         TEST(profile_long_keys_stay_different),
         TEST(profile_of_many_large_fields_fits_a_frame),
         TEST(profile_errors_tell_the_place_and_what_is_allowed),
