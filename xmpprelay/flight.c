@@ -90,6 +90,15 @@ void flight_settle(Flight *flight)
     flight->n = kept;
 }
 
+size_t flight_n_pending(const Flight *flight)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < flight->n; i++)
+        n += flight->entries[i].state == FLIGHT_PENDING;
+    return n;
+}
+
 usec_t flight_since(const Flight *flight)
 {
     usec_t since = USEC_INFINITY;

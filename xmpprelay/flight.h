@@ -13,7 +13,7 @@
 #define FLIGHT_DONE_MAX 64 /* confirmed ones that are remembered */
 
 typedef enum FlightState {
-    FLIGHT_PENDING, /* may be in the room's history */
+    FLIGHT_PENDING, /* may be in the room's history or archive */
     FLIGHT_POSTED,
     FLIGHT_DONE,
 } FlightState;
@@ -44,8 +44,10 @@ void flight_remove(Flight *flight, FlightEntry *entry);
 
 /* We are out of the room: what was posted is of unknown fate. */
 void flight_lost(Flight *flight);
-/* We are in again, and saw the history: what is still pending has not arrived. */
+/* We are in again, and saw history and archive: what is still pending has not arrived. */
 void flight_settle(Flight *flight);
+
+size_t flight_n_pending(const Flight *flight);
 
 /* The earliest of the pending and posted; USEC_INFINITY when there are none. */
 usec_t flight_since(const Flight *flight);

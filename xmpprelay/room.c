@@ -315,9 +315,24 @@ void room_presence(Room *room, const RoomPresence *presence, usec_t now, uint32_
     }
 }
 
+/* What is of unknown fate and not in the history may be in the archive. How long that takes is
+ * bounded there. */
+static void look_up(Room *room)
+{
+    room->phase = ROOM_PHASE_ARCHIVE;
+    room->deadline_usec = USEC_INFINITY;
+    add_action(room, ROOM_ACTION_LOOK_UP);
+}
+
 void room_subject(Room *room, usec_t now)
 {
     if (room->phase == ROOM_PHASE_HISTORY)
+        look_up(room);
+}
+
+void room_looked_up(Room *room, usec_t now)
+{
+    if (room->phase == ROOM_PHASE_ARCHIVE)
         ready(room, now);
 }
 
@@ -372,7 +387,7 @@ void room_tick(Room *room, usec_t now, uint32_t random)
                         room->jid);
             return;
         case ROOM_PHASE_HISTORY:
-            ready(room, now);
+            look_up(room);
             return;
         case ROOM_PHASE_IN:
             /* No answer to a self-ping says nothing; the question is put again. */
@@ -380,6 +395,7 @@ void room_tick(Room *room, usec_t now, uint32_t random)
             room->deadline_usec = USEC_INFINITY;
             room->next_self_ping_usec = now + room->self_ping_usec;
             return;
+        case ROOM_PHASE_ARCHIVE:
         case ROOM_PHASE_IDLE:
             room->deadline_usec = USEC_INFINITY;
             return;

@@ -8,10 +8,10 @@
  * After each input the caller takes the actions with room_next_action() until there are none;
  * until then it gives no other input. All times are of one monotonic clock.
  *
- *          room_start            self-presence (110)        subject, or 10 s
- *     OUT ────────────▶ JOINING ─────────────────▶ JOINING ─────────────────▶ READY
- *      ▲  after a wait     │       (history comes)    │                         │
- *      └───────────────────┴──────────────────────────┴─────────────────────────┘
+ *          room_start           self-presence (110)       subject, or 10 s        room_looked_up
+ *     OUT ────────────▶ JOINING ────────────────▶ JOINING ────────────────▶ JOINING ─────▶ READY
+ *      ▲  after a wait     │      (history comes)    │     (archive is asked)  │             │
+ *      └───────────────────┴─────────────────────────┴─────────────────────────┴─────────────┘
  *        refused, no answer, kicked, banned, room gone, self-ping says that we are out
  *
  * It never gives up: each failure leads to another try, at the latest after a minute, because
@@ -58,6 +58,7 @@ typedef enum RoomActionType {
     ROOM_ACTION_LEAVE,     /* unavailable presence to `nick` */
     ROOM_ACTION_CONFIGURE, /* take the default configuration of a room we have made (10.1.2) */
     ROOM_ACTION_SELF_PING, /* XEP-0410: ping `nick` */
+    ROOM_ACTION_LOOK_UP,   /* ask the archive, if need be, and answer with room_looked_up() */
     ROOM_ACTION_REPORT,    /* tell the relay process `state` and `reason` ("": none) */
 } RoomActionType;
 
@@ -73,6 +74,7 @@ typedef enum RoomPhase {
     ROOM_PHASE_WAITING,
     ROOM_PHASE_JOINING,
     ROOM_PHASE_HISTORY,
+    ROOM_PHASE_ARCHIVE, /* for as long as the caller looks up */
     ROOM_PHASE_IN,
 } RoomPhase;
 
@@ -104,6 +106,9 @@ void room_start(Room *room, usec_t now);
 void room_leave(Room *room);
 void room_presence(Room *room, const RoomPresence *presence, usec_t now, uint32_t random);
 void room_subject(Room *room, usec_t now); /* a message that has a subject and no body */
+/* The archive has been asked, or need not be; it may be said as soon as ROOM_ACTION_LOOK_UP comes,
+ * for that is the last of the actions then. */
+void room_looked_up(Room *room, usec_t now);
 /* The room answered a message of ours with an error that says that we are not in it. */
 void room_not_in(Room *room, const char *condition, usec_t now, uint32_t random);
 /* `condition` NULL: a result. */

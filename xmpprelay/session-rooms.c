@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Between the server and the relay process: rooms and their state machines (room.h), what is in
- * flight in each destination (flight.h), and the requests by which we learn that the server, a
- * room or a message is there.
+ * Between the server and the relay process: rooms and their state machines (room.h), and what is
+ * in flight in each destination (flight.h).
  */
 
 #include "xmpprelay/session-internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <strings.h>
 #include <sys/random.h>
 
 #include "common/log.h"
@@ -59,64 +57,14 @@ static void tell_room(Session *session, const SessionRoom *room, RoomState state
                                           .reason = reason && *reason ? reason : NULL });
 }
 
-/* Requests and their answers: "TOKEN-KIND-INDEX-NUMBER". */
-
-#define REQUEST_ID_MAX 64
-
-typedef enum RequestKind {
-    REQUEST_PING = 'p',      /* of the server, for being there */
-    REQUEST_CONTACT = 'c',   /* of the server, behind a message to a contact */
-    REQUEST_SELF_PING = 's', /* of ourselves through a room */
-    REQUEST_CONFIGURE = 'f', /* of a room */
-} RequestKind;
-
-static uint64_t request_id(Session *session, RequestKind kind, size_t index,
-                           char ret[static REQUEST_ID_MAX])
-{
-    uint64_t number = ++session->last_id;
-
-    snprintf(ret, REQUEST_ID_MAX, "%s-%c-%zu-%" PRIu64, session->token, (char)kind, index, number);
-    return number;
-}
-
-static bool request_parse(const Session *session, const char *id, RequestKind *ret_kind,
-                          size_t *ret_index, uint64_t *ret_number)
-{
-    size_t length = strlen(session->token), index;
-    uint64_t number;
-    char kind;
-
-    if (strncmp(id, session->token, length) != 0 ||
-        sscanf(id + length, "-%c-%zu-%" SCNu64, &kind, &index, &number) != 3)
-        return false;
-    *ret_kind = (RequestKind)kind;
-    *ret_index = index;
-    *ret_number = number;
-    return true;
-}
-
 /* Rooms. */
 
-/* Whether `from` is `bare` or has it before its slash; ASCII letters of any case, since the
- * server sends the prepared form of what stands in the configuration. */
-static bool jid_matches(const char *from, const char *bare, const char **ret_resource)
-{
-    const char *slash = strchr(from, '/');
-    size_t length = slash ? (size_t)(slash - from) : strlen(from);
-
-    if (strlen(bare) != length || strncasecmp(from, bare, length) != 0)
-        return false;
-    if (ret_resource)
-        *ret_resource = slash ? slash + 1 : NULL;
-    return true;
-}
-
-static const char *room_jid(const SessionRoom *room)
+const char *session_room_jid(const SessionRoom *room)
 {
     return room->is_contact ? room->destination->contact : room->destination->room;
 }
 
-static usec_t history_since(const SessionRoom *room)
+usec_t session_room_since(const SessionRoom *room)
 {
     usec_t since = flight_since(&room->flight);
 
@@ -127,8 +75,10 @@ static usec_t history_since(const SessionRoom *room)
 
 static void report_room(Session *session, SessionRoom *room, const RoomAction *action)
 {
-    if (action->state == ROOM_OUT)
+    if (action->state == ROOM_OUT) {
         flight_lost(&room->flight);
+        archive_stop(&room->archive);
+    }
     if (action->state == ROOM_READY)
         flight_settle(&room->flight);
     tell_room(session, room, action->state, action->state == ROOM_OUT ? NULL : action->nick,
@@ -149,18 +99,21 @@ static void run_room(Session *session, SessionRoom *room)
         case ROOM_ACTION_REPORT:
             report_room(session, room, action);
             continue;
+        case ROOM_ACTION_LOOK_UP:
+            session_look_up(session, room, now_usec(CLOCK_MONOTONIC));
+            continue;
         case ROOM_ACTION_JOIN:
-            stanza = stanza_join(occupant, history_since(room), &size);
+            stanza = stanza_join(occupant, session_room_since(room), &size);
             break;
         case ROOM_ACTION_LEAVE:
             stanza = stanza_leave(occupant, &size);
             break;
         case ROOM_ACTION_CONFIGURE:
-            request_id(session, REQUEST_CONFIGURE, room->destination->index, id);
+            session_request_id(session, REQUEST_CONFIGURE, room->destination->index, id);
             stanza = stanza_default_configuration(room->destination->room, id, &size);
             break;
         case ROOM_ACTION_SELF_PING:
-            request_id(session, REQUEST_SELF_PING, room->destination->index, id);
+            session_request_id(session, REQUEST_SELF_PING, room->destination->index, id);
             stanza = stanza_ping(occupant, id, &size);
             break;
         }
@@ -176,6 +129,17 @@ SessionRoom *session_find_room(Session *session, size_t index)
     return NULL;
 }
 
+void session_looked_up(Session *session, SessionRoom *room, usec_t now)
+{
+    if (room->is_contact) {
+        flight_settle(&room->flight);
+        tell_room(session, room, ROOM_READY, NULL, NULL);
+    } else {
+        room_looked_up(&room->room, now);
+        run_room(session, room);
+    }
+}
+
 /* From the server. */
 
 static void on_online(void *userdata)
@@ -187,10 +151,9 @@ static void on_online(void *userdata)
     for (size_t i = 0; i < session->n_rooms; i++) {
         SessionRoom *room = &session->rooms[i];
 
-        if (room->is_contact) {
-            flight_settle(&room->flight);
-            tell_room(session, room, ROOM_READY, NULL, NULL);
-        } else {
+        if (room->is_contact)
+            session_look_up(session, room, now);
+        else {
             room_start(&room->room, now);
             run_room(session, room);
         }
@@ -237,9 +200,9 @@ static void message_failed(Session *session, SessionRoom *room, FlightEntry *ent
     FailedKind kind = failed_kind(room, entry->id, message);
     char reason[LINK_REASON_MAX];
 
-    snprintf(reason, sizeof(reason), "%.200s refused the message: %.60s%s%s%s", room_jid(room),
-             condition, *message->error_text ? " (\"" : "", message->error_text,
-             *message->error_text ? "\")" : "");
+    snprintf(reason, sizeof(reason), "%.200s refused the message: %.60s%s%s%s",
+             session_room_jid(room), condition, *message->error_text ? " (\"" : "",
+             message->error_text, *message->error_text ? "\")" : "");
     tell_failed(session, room, entry->id, kind, reason);
     flight_remove(&room->flight, entry);
     if (kind == FAILED_REJOIN) {
@@ -248,7 +211,7 @@ static void message_failed(Session *session, SessionRoom *room, FlightEntry *ent
     }
 }
 
-static void message_seen(Session *session, SessionRoom *room, const char *id)
+void session_message_seen(Session *session, SessionRoom *room, const char *id)
 {
     FlightEntry *entry = id ? flight_find(&room->flight, id) : NULL;
 
@@ -261,13 +224,14 @@ static void on_message(void *userdata, const StreamMessage *message)
     Session *session = userdata;
     const char *type = message->type ? message->type : "normal";
 
+    session_archived(session, message);
     if (!message->from)
         return;
     for (size_t i = 0; i < session->n_rooms; i++) {
         SessionRoom *room = &session->rooms[i];
         FlightEntry *entry;
 
-        if (!jid_matches(message->from, room_jid(room), NULL))
+        if (!session_jid_matches(message->from, session_room_jid(room), NULL))
             continue;
         if (streq(type, "error")) {
             entry = message->id ? flight_find(&room->flight, message->id) : NULL;
@@ -275,8 +239,8 @@ static void on_message(void *userdata, const StreamMessage *message)
                 message_failed(session, room, entry, message);
         } else if (streq(type, "groupchat") && !room->is_contact) {
             /* Live echo or history, by whatever nick: our ids can't be guessed. */
-            message_seen(session, room, message->id);
-            message_seen(session, room, message->origin_id);
+            session_message_seen(session, room, message->id);
+            session_message_seen(session, room, message->origin_id);
             if (message->has_subject && !message->has_body) {
                 room_subject(&room->room, now_usec(CLOCK_MONOTONIC));
                 run_room(session, room);
@@ -301,7 +265,8 @@ static void on_presence(void *userdata, const StreamPresence *presence)
             .text = presence->text,
         };
 
-        if (room->is_contact || !jid_matches(presence->from, room_jid(room), &in.nick))
+        if (room->is_contact ||
+            !session_jid_matches(presence->from, session_room_jid(room), &in.nick))
             continue;
         room_presence(&room->room, &in, now_usec(CLOCK_MONOTONIC), random_number());
         run_room(session, room);
@@ -330,24 +295,6 @@ static void contacts_confirmed(Session *session, uint64_t number)
     }
 }
 
-/* Whether an answer comes from whom we asked. Requests go through rooms, maybe to whoever has
- * taken our nick there: their ids are no secret. RFC 6120, 8.1.2.1: what has no `from` comes from
- * our own server. */
-static bool is_answer_of(const Session *session, RequestKind kind, const SessionRoom *room,
-                         const char *from)
-{
-    switch (kind) {
-    case REQUEST_PING:
-    case REQUEST_CONTACT:
-        return !from || strcasecmp(from, stream_domain(session->stream)) == 0 ||
-               strcasecmp(from, session->start.account->jid) == 0;
-    case REQUEST_SELF_PING:
-    case REQUEST_CONFIGURE:
-        return from && room && !room->is_contact && jid_matches(from, room_jid(room), NULL);
-    }
-    return false;
-}
-
 static void on_iq(void *userdata, const StreamIq *iq)
 {
     Session *session = userdata;
@@ -356,10 +303,10 @@ static void on_iq(void *userdata, const StreamIq *iq)
     uint64_t number;
     size_t index;
 
-    if (!iq->id || !request_parse(session, iq->id, &kind, &index, &number))
+    if (!iq->id || !session_request_parse(session, iq->id, &kind, &index, &number))
         return;
     room = session_find_room(session, index);
-    if (!is_answer_of(session, kind, room, iq->from))
+    if (!session_is_answer_of(session, kind, room, iq->from))
         return;
     switch (kind) {
     case REQUEST_PING:
@@ -372,6 +319,9 @@ static void on_iq(void *userdata, const StreamIq *iq)
         room_self_ping_answer(&room->room, iq->condition, now_usec(CLOCK_MONOTONIC),
                               random_number());
         run_room(session, room);
+        break;
+    case REQUEST_ARCHIVE:
+        session_archive_answer(session, room, iq);
         break;
     case REQUEST_CONFIGURE:
         if (iq->condition)
@@ -395,7 +345,8 @@ void session_post(Session *session, SessionRoom *room, const LinkMessage *messag
 
     /* Posts that crossed the news of our leaving: of unknown fate to the relay process, which
      * sends them again once we are ready. */
-    if (!stream_is_online(session->stream) || (!room->is_contact && !room_is_ready(&room->room)))
+    if (!stream_is_online(session->stream) || room->archive.asking ||
+        (!room->is_contact && !room_is_ready(&room->room)))
         return;
 
     entry = flight_find(&room->flight, message->stanza_id);
@@ -417,12 +368,12 @@ void session_post(Session *session, SessionRoom *room, const LinkMessage *messag
                     "too many messages are unconfirmed; see delivery.window");
         return;
     }
-    stanza = stanza_post(session->start.account->jid, room_jid(room), !room->is_contact,
+    stanza = stanza_post(session->start.account->jid, session_room_jid(room), !room->is_contact,
                          message->stanza_id, message->body, message->unstyled, message->delay_usec,
                          &size);
     stream_send_consume(session->stream, stanza, size);
     if (room->is_contact) {
-        entry->ping = request_id(session, REQUEST_CONTACT, 0, id);
+        entry->ping = session_request_id(session, REQUEST_CONTACT, 0, id);
         stanza = stanza_ping(stream_domain(session->stream), id, &size);
         stream_send_consume(session->stream, stanza, size);
     }
@@ -430,40 +381,35 @@ void session_post(Session *session, SessionRoom *room, const LinkMessage *messag
 
 void session_leave_rooms(Session *session)
 {
-    for (size_t i = 0; i < session->n_rooms; i++)
+    for (size_t i = 0; i < session->n_rooms; i++) {
+        archive_stop(&session->rooms[i].archive);
         if (!session->rooms[i].is_contact) {
             room_leave(&session->rooms[i].room);
             run_room(session, &session->rooms[i]);
         }
-}
-
-void session_ping(Session *session)
-{
-    char id[REQUEST_ID_MAX];
-    size_t size = 0;
-    char *stanza;
-
-    request_id(session, REQUEST_PING, 0, id);
-    stanza = stanza_ping(stream_domain(session->stream), id, &size);
-    stream_send_consume(session->stream, stanza, size);
+    }
 }
 
 void session_tick_rooms(Session *session, usec_t now)
 {
-    for (size_t i = 0; i < session->n_rooms; i++)
+    for (size_t i = 0; i < session->n_rooms; i++) {
+        session_tick_archive(session, &session->rooms[i], now);
         if (!session->rooms[i].is_contact && room_deadline(&session->rooms[i].room) <= now) {
             room_tick(&session->rooms[i].room, now, random_number());
             run_room(session, &session->rooms[i]);
         }
+    }
 }
 
 usec_t session_rooms_deadline(const Session *session)
 {
     usec_t next = USEC_INFINITY;
 
-    for (size_t i = 0; i < session->n_rooms; i++)
+    for (size_t i = 0; i < session->n_rooms; i++) {
+        next = MIN(next, archive_deadline(&session->rooms[i].archive));
         if (!session->rooms[i].is_contact)
             next = MIN(next, room_deadline(&session->rooms[i].room));
+    }
     return next;
 }
 

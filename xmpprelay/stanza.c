@@ -7,6 +7,7 @@
 
 #include "xmpprelay/stanza.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static size_t escaped_size(const char *text)
@@ -145,6 +146,33 @@ char *stanza_default_configuration(const char *room, const char *id, size_t *ret
                 "<query xmlns='http://jabber.org/protocol/muc#owner'>"
                 "<x xmlns='jabber:x:data' type='submit'/></query></iq>",
                 room, id);
+}
+
+#define QUERY                                                                                      \
+    "<iq to='%' type='set' id='%'><query xmlns='urn:xmpp:mam:2' queryid='%'>"                      \
+    "<x xmlns='jabber:x:data' type='submit'>"                                                      \
+    "<field var='FORM_TYPE' type='hidden'><value>urn:xmpp:mam:2</value></field>"                   \
+    "<field var='start'><value>%</value></field>"
+#define WITH "<field var='with'><value>%</value></field>"
+#define PAGE "</x><set xmlns='http://jabber.org/protocol/rsm'><max>%</max>"
+#define AFTER "<after>%</after>"
+#define QUERY_END "</set></query></iq>"
+
+char *stanza_archive_query(const char *to, const char *id, usec_t start_usec, const char *with,
+                           unsigned max, const char *after, size_t *ret_size)
+{
+    char start[STAMP_MAX], number[16];
+
+    stamp(start_usec, start);
+    snprintf(number, sizeof(number), "%u", max);
+    if (with && *after)
+        return FILL(ret_size, QUERY WITH PAGE AFTER QUERY_END, to, id, id, start, with, number,
+                    after);
+    if (with)
+        return FILL(ret_size, QUERY WITH PAGE QUERY_END, to, id, id, start, with, number);
+    if (*after)
+        return FILL(ret_size, QUERY PAGE AFTER QUERY_END, to, id, id, start, number, after);
+    return FILL(ret_size, QUERY PAGE QUERY_END, to, id, id, start, number);
 }
 
 #define UNAVAILABLE                                                                                \

@@ -28,5 +28,12 @@ char *stanza_ping(const char *to, const char *id, size_t *ret_size);
 /* XEP-0045, 10.1.2: an instant room, as the server makes them. */
 char *stanza_default_configuration(const char *room, const char *id, size_t *ret_size);
 
+/* XEP-0313: asks `to`'s archive for at most `max` messages since `start_usec` (CLOCK_REALTIME),
+ * with `with` alone unless that is NULL, behind the one that the archive calls `after` unless that
+ * is
+ * "". The results bear `id` too. */
+char *stanza_archive_query(const char *to, const char *id, usec_t start_usec, const char *with,
+                           unsigned max, const char *after, size_t *ret_size);
+
 /* The answer to a request: a result, or service-unavailable. NULL `to`: the server. */
 char *stanza_answer(const char *to, const char *id, bool is_result, size_t *ret_size);

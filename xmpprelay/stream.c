@@ -46,9 +46,12 @@
 #define STEP_USEC (100 * USEC_PER_MSEC) /* a step that takes longer lets others have their turn */
 #define ANSWERS_MAX 256 /* requests are answered while no more than this waits to be written */
 
+#define NS_FORWARD "urn:xmpp:forward:0"
+#define NS_MAM "urn:xmpp:mam:2"
 #define NS_MUC_USER "http://jabber.org/protocol/muc#user"
 #define NS_ORIGIN_ID "urn:xmpp:sid:0"
 #define NS_PING "urn:xmpp:ping"
+#define NS_RSM "http://jabber.org/protocol/rsm"
 
 struct Stream {
     const Account *account;
@@ -397,16 +400,43 @@ static bool is_type(const char *type, const char *wanted)
     return type && streq(type, wanted);
 }
 
+static const char *get_origin_id(xmpp_stanza_t *message)
+{
+    xmpp_stanza_t *origin =
+        xmpp_stanza_get_child_by_name_and_ns(message, "origin-id", NS_ORIGIN_ID);
+
+    return origin ? xmpp_stanza_get_id(origin) : NULL;
+}
+
+/* XEP-0313, 3.2. */
+static StreamArchived get_archived(xmpp_stanza_t *stanza)
+{
+    xmpp_stanza_t *result, *forwarded, *message;
+
+    result = xmpp_stanza_get_child_by_name_and_ns(stanza, "result", NS_MAM);
+    forwarded =
+        result ? xmpp_stanza_get_child_by_name_and_ns(result, "forwarded", NS_FORWARD) : NULL;
+    message = forwarded ? xmpp_stanza_get_child_by_name(forwarded, "message") : NULL;
+    if (!message)
+        return (StreamArchived){};
+    return (StreamArchived){
+        .query_id = xmpp_stanza_get_attribute(result, "queryid"),
+        .from = xmpp_stanza_get_from(message),
+        .id = xmpp_stanza_get_id(message),
+        .origin_id = get_origin_id(message),
+    };
+}
+
 static void receive_message(Stream *stream, xmpp_stanza_t *stanza)
 {
-    xmpp_stanza_t *origin = xmpp_stanza_get_child_by_name_and_ns(stanza, "origin-id", NS_ORIGIN_ID);
     StreamMessage message = {
         .from = xmpp_stanza_get_from(stanza),
         .type = xmpp_stanza_get_type(stanza),
         .id = xmpp_stanza_get_id(stanza),
-        .origin_id = origin ? xmpp_stanza_get_id(origin) : NULL,
+        .origin_id = get_origin_id(stanza),
         .has_subject = xmpp_stanza_get_child_by_name(stanza, "subject"),
         .has_body = xmpp_stanza_get_child_by_name(stanza, "body"),
+        .archived = get_archived(stanza),
     };
 
     if (is_type(message.type, "error"))
@@ -441,10 +471,27 @@ static void receive_presence(Stream *stream, xmpp_stanza_t *stanza)
     stream->handlers->on_presence(stream->userdata, &presence);
 }
 
+static bool is_true(const char *value)
+{
+    return is_type(value, "true") || is_type(value, "1");
+}
+
+/* XEP-0313, 4.3. What *ret_last points to is for the caller to free with xmpp_free(). */
+static void get_fin(xmpp_stanza_t *stanza, StreamIq *iq, char **ret_last)
+{
+    xmpp_stanza_t *fin = xmpp_stanza_get_child_by_name_and_ns(stanza, "fin", NS_MAM);
+    xmpp_stanza_t *set = fin ? xmpp_stanza_get_child_by_name_and_ns(fin, "set", NS_RSM) : NULL;
+    xmpp_stanza_t *last = set ? xmpp_stanza_get_child_by_name(set, "last") : NULL;
+
+    iq->fin_complete = fin && is_true(xmpp_stanza_get_attribute(fin, "complete"));
+    *ret_last = last ? xmpp_stanza_get_text(last) : NULL;
+    iq->fin_last = *ret_last;
+}
+
 static void receive_iq(Stream *stream, xmpp_stanza_t *stanza)
 {
     const char *type = xmpp_stanza_get_type(stanza), *error_type = NULL;
-    char text[STREAM_TEXT_MAX];
+    char text[STREAM_TEXT_MAX], *last = NULL;
     StreamIq iq = { .from = xmpp_stanza_get_from(stanza), .id = xmpp_stanza_get_id(stanza) };
 
     if (is_type(type, "get") || is_type(type, "set")) {
@@ -464,9 +511,12 @@ static void receive_iq(Stream *stream, xmpp_stanza_t *stanza)
         iq.condition = get_error(stream, stanza, &error_type, text);
         if (!iq.condition)
             iq.condition = "undefined-condition";
-    } else if (!is_type(type, "result"))
+    } else if (is_type(type, "result"))
+        get_fin(stanza, &iq, &last);
+    else
         return;
     stream->handlers->on_iq(stream->userdata, &iq);
+    xmpp_free(stream->ctx, last);
 }
 
 static int on_stanza(xmpp_conn_t *conn, xmpp_stanza_t *stanza, void *userdata)

@@ -33,10 +33,17 @@
 
 typedef struct Stream Stream;
 
+/* A message that an archive has (XEP-0313), within the message that brings it. */
+typedef struct StreamArchived {
+    const char *query_id; /* any may be NULL */
+    const char *from, *id, *origin_id;
+} StreamArchived;
+
 typedef struct StreamMessage {
     const char *from, *type, *id; /* any may be NULL */
     const char *origin_id;        /* XEP-0359, or NULL */
     bool has_subject, has_body;
+    StreamArchived archived;          /* it is an archive's, or all NULL */
     const char *condition;            /* type error: the defined condition, or NULL */
     const char *error_type;           /* … "wait", "cancel", …, or NULL */
     char error_text[STREAM_TEXT_MAX]; /* … clean, or "" */
@@ -54,6 +61,8 @@ typedef struct StreamPresence {
 typedef struct StreamIq {
     const char *from, *id; /* may be NULL */
     const char *condition; /* NULL: a result */
+    bool fin_complete;     /* XEP-0313: a page is over, and the archive with it */
+    const char *fin_last;  /* XEP-0059: the last message of a page, or NULL */
 } StreamIq;
 
 typedef struct StreamHandlers {

@@ -88,6 +88,14 @@ def ejabberd(place, authority):
 
 
 @pytest.fixture(scope="session")
+def ejabberd_sql(place, authority):
+    """Whose archive is on disk as soon as a room has said a message."""
+    server = Ejabberd(place, authority, ACCOUNTS, name="ejabberd-sql", archive="sql").start()
+    yield server
+    server.process.kill()
+
+
+@pytest.fixture(scope="session")
 def postfix(place):
     server = Postfix(place, place / "milter" / "milter.sock").start()
     yield server

@@ -38,9 +38,11 @@ static void flight_settled_forgets_only_what_was_pending(void **state)
     flight_confirm(&flight, flight_find(&flight, "done"));
     flight_lost(&flight);
     assert_int_equal(flight_find(&flight, "posted")->state, FLIGHT_PENDING);
+    assert_int_equal(flight_n_pending(&flight), 1);
     add(&flight, "new", FLIGHT_POSTED, 1);
     flight_settle(&flight);
     assert_null(flight_find(&flight, "posted"));
+    assert_int_equal(flight_n_pending(&flight), 0);
     assert_int_equal(flight_find(&flight, "done")->state, FLIGHT_DONE);
     assert_int_equal(flight_find(&flight, "new")->state, FLIGHT_POSTED);
     flight_free_entries(&flight);

@@ -60,6 +60,15 @@ static void self_presence(Room *room, const char *nick, unsigned status, usec_t 
     room_presence(room, &presence, now, 0);
 }
 
+/* The room has said all it had, and there is nothing to look up, or it has been. */
+static void looked_up(Room *room, usec_t now)
+{
+    expect(room, ROOM_ACTION_LOOK_UP, NULL);
+    expect_nothing(room);
+    assert_false(room_is_ready(room));
+    room_looked_up(room, now);
+}
+
 static Room ready_room(void)
 {
     Room room = joining_room();
@@ -67,6 +76,7 @@ static Room ready_room(void)
     self_presence(&room, "bot", 0, START);
     expect_nothing(&room);
     room_subject(&room, START);
+    looked_up(&room, START);
     expect_report(&room, ROOM_READY, NULL);
     expect_nothing(&room);
     assert_true(room_is_ready(&room));
@@ -94,6 +104,7 @@ static void room_joined_is_ready_only_after_its_subject(void **state)
     self_presence(&room, "bot", 0, START);
     assert_false(room_is_ready(&room));
     room_subject(&room, START);
+    looked_up(&room, START);
     expect_report(&room, ROOM_READY, NULL);
     assert_true(room_is_ready(&room));
 }
@@ -107,7 +118,48 @@ static void room_without_subject_is_ready_in_time(void **state)
     room_tick(&room, START + ROOM_SUBJECT_USEC - 1, 0);
     expect_nothing(&room);
     room_tick(&room, START + ROOM_SUBJECT_USEC, 0);
+    looked_up(&room, START + ROOM_SUBJECT_USEC);
     expect_report(&room, ROOM_READY, NULL);
+}
+
+static void room_is_ready_only_when_its_archive_was_looked_up(void **state)
+{
+    Room room = joining_room();
+
+    room_looked_up(&room, START); /* of a time before */
+    self_presence(&room, "bot", 0, START);
+    room_looked_up(&room, START);
+    expect_nothing(&room);
+    room_subject(&room, START);
+    expect(&room, ROOM_ACTION_LOOK_UP, NULL);
+    room_subject(&room, START);
+    room_tick(&room, START + 3600 * USEC_PER_SEC, 0);
+    expect_nothing(&room);
+    assert_false(room_is_ready(&room));
+    room_looked_up(&room, START);
+    expect_report(&room, ROOM_READY, NULL);
+    assert_true(room_is_ready(&room));
+    room_looked_up(&room, START);
+    expect_nothing(&room);
+}
+
+static void room_left_while_its_archive_is_looked_up_is_joined_again(void **state)
+{
+    Room room = joining_room();
+    RoomPresence kicked = { .nick = "bot",
+                            .type = "unavailable",
+                            .status = ROOM_STATUS_SELF | ROOM_STATUS_KICKED };
+
+    self_presence(&room, "bot", 0, START);
+    room_subject(&room, START);
+    expect(&room, ROOM_ACTION_LOOK_UP, NULL);
+    room_presence(&room, &kicked, START, 0);
+    expect_report(&room, ROOM_OUT, "kicked");
+    room_looked_up(&room, START); /* too late */
+    expect_nothing(&room);
+    room_tick(&room, START + USEC_PER_SEC, 0);
+    expect_report(&room, ROOM_JOINING, NULL);
+    expect(&room, ROOM_ACTION_JOIN, "bot");
 }
 
 static void room_created_is_configured_and_said(void **state)
@@ -117,6 +169,7 @@ static void room_created_is_configured_and_said(void **state)
     self_presence(&room, "bot", ROOM_STATUS_CREATED, START);
     expect(&room, ROOM_ACTION_CONFIGURE, NULL);
     room_subject(&room, START);
+    looked_up(&room, START);
     expect_report(&room, ROOM_READY, "did not exist");
 }
 
@@ -126,6 +179,7 @@ static void room_nick_given_by_the_server_is_kept(void **state)
 
     self_presence(&room, "bot-of-ops", ROOM_STATUS_NICK_CHANGED, START);
     room_subject(&room, START);
+    looked_up(&room, START);
     expect_report(&room, ROOM_READY, "\"bot-of-ops\"");
     assert_string_equal(room_nick(&room), "bot-of-ops");
 }
@@ -285,6 +339,7 @@ static void room_own_ghost_leaving_while_we_join_is_no_concern(void **state)
     expect_nothing(&room);
     self_presence(&room, "bot", 0, START);
     room_subject(&room, START);
+    looked_up(&room, START);
     expect_report(&room, ROOM_READY, NULL);
 }
 
@@ -399,6 +454,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(room_joined_is_ready_only_after_its_subject),
         cmocka_unit_test(room_without_subject_is_ready_in_time),
+        cmocka_unit_test(room_is_ready_only_when_its_archive_was_looked_up),
+        cmocka_unit_test(room_left_while_its_archive_is_looked_up_is_joined_again),
         cmocka_unit_test(room_created_is_configured_and_said),
         cmocka_unit_test(room_nick_given_by_the_server_is_kept),
         cmocka_unit_test(room_nick_conflicts_are_bounded),

@@ -65,6 +65,43 @@ static void stanza_join_asks_for_history_or_for_none(void **state)
           "<history since='1970-01-01T00:00:00Z'/></x></presence>");
 }
 
+#define FORM                                                                                       \
+    "<x xmlns='jabber:x:data' type='submit'>"                                                      \
+    "<field var='FORM_TYPE' type='hidden'><value>urn:xmpp:mam:2</value></field>"                   \
+    "<field var='start'><value>2023-11-14T22:13:20Z</value></field>"
+#define PAGE "</x><set xmlns='http://jabber.org/protocol/rsm'><max>50</max>"
+
+static void stanza_archive_query_asks_for_one_page(void **state)
+{
+    const usec_t start = 1700000000 * USEC_PER_SEC;
+    size_t size;
+    char *text = stanza_archive_query("r@x", "i&", start, NULL, 50, "", &size);
+
+    check(text, size,
+          "<iq to='r@x' type='set' id='i&amp;'><query xmlns='urn:xmpp:mam:2' queryid='i&amp;'>" FORM
+              PAGE "</set></query></iq>");
+    text = stanza_archive_query("r@x", "i", start, NULL, 50, "<1>%", &size);
+    check(text, size,
+          "<iq to='r@x' type='set' id='i'><query xmlns='urn:xmpp:mam:2' queryid='i'>" FORM PAGE
+          "<after>&lt;1&gt;%</after></set></query></iq>");
+}
+
+static void stanza_archive_query_may_be_for_one_contact(void **state)
+{
+    const usec_t start = 1700000000 * USEC_PER_SEC;
+    size_t size;
+    char *text = stanza_archive_query("b@x", "i", start, "a@x", 50, "", &size);
+
+    check(text, size,
+          "<iq to='b@x' type='set' id='i'><query xmlns='urn:xmpp:mam:2' queryid='i'>" FORM
+          "<field var='with'><value>a@x</value></field>" PAGE "</set></query></iq>");
+    text = stanza_archive_query("b@x", "i", start, "a@x", 50, "7", &size);
+    check(text, size,
+          "<iq to='b@x' type='set' id='i'><query xmlns='urn:xmpp:mam:2' queryid='i'>" FORM
+          "<field var='with'><value>a@x</value></field>" PAGE
+          "<after>7</after></set></query></iq>");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -72,6 +109,8 @@ int main(void)
         cmocka_unit_test(stanza_post_with_delay_bears_its_stamp),
         cmocka_unit_test(stanza_post_without_style_says_so),
         cmocka_unit_test(stanza_join_asks_for_history_or_for_none),
+        cmocka_unit_test(stanza_archive_query_asks_for_one_page),
+        cmocka_unit_test(stanza_archive_query_may_be_for_one_contact),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

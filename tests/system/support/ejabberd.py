@@ -3,17 +3,22 @@
 
 import os
 import signal
+import sqlite3
+from pathlib import Path
 
-from .place import can_connect, run, wait_until
+from .place import can_connect, own, run, wait_until
 
 DOMAIN = "xmpp.test"
 ROOMS = "rooms.xmpp.test"
+SCHEMA = Path("/usr/share/ejabberd/sql/lite.sql")
 
 
 class Ejabberd:
     kind = "ejabberd"
 
-    def __init__(self, place, authority, accounts, name="ejabberd"):
+    def __init__(self, place, authority, accounts, name="ejabberd", archive="mnesia"):
+        """archive: where mod_mam keeps messages, "mnesia", "sql" (an SQLite, which has each on
+        disk before the room says it), or None for no archive at all."""
         self.place = place
         self.accounts = accounts
         self.port = place.port()
@@ -27,6 +32,13 @@ class Ejabberd:
         key, certificate = authority.issue(DOMAIN, ROOMS)
         place.file(f"{name}/server.pem", certificate.read_text() + key.read_text(), user,
                    mode=0o600)
+        mod_mam = ""
+        if archive:
+            mod_mam = f"mod_mam: {{ db_type: {archive}, default: always }}"
+        if archive == "sql":
+            with sqlite3.connect(self.home / "archive.sqlite") as database:
+                database.executescript(SCHEMA.read_text())
+            own(self.home / "archive.sqlite", user, user, 0o640)
         place.file(f"{name}/inetrc", "{lookup, [file, native]}.\n", user)
         place.file(f"{name}/ejabberd.yml", f"""\
 loglevel: info
@@ -44,6 +56,8 @@ listen:
     max_stanza_size: 262144
 auth_method: internal
 auth_password_format: scram
+sql_type: sqlite
+sql_database: {self.home}/archive.sqlite
 acl:
   local:
     user_regexp: ""
@@ -61,9 +75,7 @@ api_permissions:
 modules:
   mod_admin_extra: {{}}
   mod_disco: {{}}
-  mod_mam:
-    db_type: mnesia
-    default: never
+  {mod_mam}
   mod_muc:
     host: {ROOMS}
     access: all

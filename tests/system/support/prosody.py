@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A private Prosody: one host, some accounts, a room service whose history survives restarts."""
+"""A private Prosody: one host, some accounts, a room service; archives of both, or of neither."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ ROOMS = "rooms.xmpp.test"
 class Prosody:
     kind = "prosody"
 
-    def __init__(self, place, authority, accounts, name="prosody"):
+    def __init__(self, place, authority, accounts, name="prosody", archive=True):
         self.place = place
         self.port = place.port()
         self.direct_tls_port = place.port()
@@ -34,6 +34,7 @@ class Prosody:
                 f"{name}/data/{escape(DOMAIN)}/accounts/{folder_name(account)}.dat",
                 f'return {{ ["password"] = "{password}" }};\n', user, mode=0o640)
         assert folder.is_dir()
+        room_modules, modules = ('"muc_mam"', ', "mam"') if archive else ("", "")
         config = place.file(f"{name}/prosody.cfg.lua", f"""\
 daemonize = false
 pidfile = "{home}/prosody.pid"
@@ -46,7 +47,7 @@ c2s_direct_tls_ports = {{ {self.direct_tls_port} }}
 s2s_ports = {{ }}
 http_ports = {{ }}
 https_ports = {{ }}
-modules_enabled = {{ "roster", "saslauth", "tls", "disco", "ping", "private", "smacks" }}
+modules_enabled = {{ "roster", "saslauth", "tls", "disco", "ping", "private", "smacks"{modules} }}
 modules_disabled = {{ "s2s", "offline" }}
 c2s_require_encryption = true
 authentication = "internal_hashed"
@@ -57,7 +58,7 @@ ssl = {{ key = "{home}/key.pem", certificate = "{home}/cert.pem" }}
 VirtualHost "{DOMAIN}"
 
 Component "{ROOMS}" "muc"
-    modules_enabled = {{ "muc_mam" }}
+    modules_enabled = {{ {room_modules} }}
     muc_log_all_rooms = true
     muc_log_expires_after = "never"
     muc_room_default_persistent = true
