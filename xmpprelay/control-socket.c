@@ -4,7 +4,8 @@
  * Each client is in one of three phases: we read its request, it waits for a late answer, or we
  * write. What it may keep of our memory is one request and one answer, and there are at most
  * CONTROL_CLIENTS_MAX of them; while all places are taken nobody more is accepted, and the
- * kernel's queue holds the rest.
+ * kernel's queue holds the rest. So it does for a while when accept() fails, for want of a
+ * descriptor say: the socket stays readable then, and would keep the loop busy.
  */
 
 #include "xmpprelay/control-socket.h"
@@ -15,6 +16,8 @@
 
 #include "common/log.h"
 #include "common/socket.h"
+
+#define ACCEPT_AGAIN_USEC USEC_PER_SEC
 
 typedef enum ClientPhase {
     CLIENT_READING,
@@ -40,7 +43,8 @@ struct ControlSocket {
     void *userdata;
     char *path;
     int fd, lock_fd;
-    sd_event_source *io;
+    sd_event_source *io, *accept_again;
+    LogLimit refusals;
     uint64_t last_number;
     Client clients[CONTROL_CLIENTS_MAX];
 };
@@ -230,6 +234,28 @@ static int client_open(ControlSocket *control, Client *client, int fd)
     return client_watch(client);
 }
 
+static int on_accept_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    ControlSocket *control = userdata;
+
+    return sd_event_source_set_enabled(control->io, SD_EVENT_ON);
+}
+
+static int accept_failed(ControlSocket *control, int error)
+{
+    unsigned suppressed;
+    int r;
+
+    if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
+        return 0;
+    if (log_limit_pass(&control->refusals, now_usec(CLOCK_MONOTONIC), &suppressed))
+        log_error("%s: clients have to wait: %s", control->path, strerror(error));
+    r = sd_event_source_set_time_relative(control->accept_again, ACCEPT_AGAIN_USEC);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(control->accept_again, SD_EVENT_ONESHOT);
+    return r < 0 ? r : sd_event_source_set_enabled(control->io, SD_EVENT_OFF);
+}
+
 static int on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
     ControlSocket *control = userdata;
@@ -240,7 +266,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
         return sd_event_source_set_enabled(source, SD_EVENT_OFF);
     connection = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (connection < 0)
-        return 0;
+        return accept_failed(control, errno);
     if (client_open(control, client, connection) < 0)
         client_close(client);
     return 0;
@@ -268,6 +294,7 @@ int control_socket_new(sd_event *event, const SocketSettings *settings, ControlA
     control->answer = answer;
     control->userdata = userdata;
     control->fd = control->lock_fd = -1;
+    control->refusals = (LogLimit){ .interval_usec = 60 * USEC_PER_SEC, .burst = 1 };
     for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
         control->clients[i] = (Client){ .owner = control, .fd = -1 };
     control->path = strdup(settings->path);
@@ -280,6 +307,9 @@ int control_socket_new(sd_event *event, const SocketSettings *settings, ControlA
         return r;
     }
     r = sd_event_add_io(event, &control->io, control->fd, EPOLLIN, on_connection, control);
+    if (r >= 0)
+        r = sd_event_add_time_relative(event, &control->accept_again, CLOCK_MONOTONIC,
+                                       ACCEPT_AGAIN_USEC, 0, on_accept_again, control);
     if (r < 0) {
         snprintf(reason, reason_size, "can't watch %s: %s", control->path, strerror(-r));
         return r;
@@ -293,6 +323,7 @@ ControlSocket *control_socket_free(ControlSocket *control)
     if (!control)
         return NULL;
     control->io = sd_event_source_disable_unref(control->io);
+    sd_event_source_disable_unref(control->accept_again);
     for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
         if (control->clients[i].fd >= 0)
             client_close(&control->clients[i]);

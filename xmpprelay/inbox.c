@@ -76,7 +76,7 @@ struct Inbox {
     Waiter *waiters;
     size_t n_waiters; /* used ones */
     size_t next_waiter;
-    LogLimit refusals;
+    LogLimit refusals, failures;
 };
 
 static void on_alarm(int number)
@@ -96,6 +96,7 @@ int inbox_new(const Settings *settings, Inbox **ret, char reason[static RECORD_R
     inbox->fd = inbox->lock_fd = -1;
     inbox->settings = settings;
     inbox->refusals = (LogLimit){ .interval_usec = 10 * USEC_PER_SEC, .burst = 5 };
+    inbox->failures = (LogLimit){ .interval_usec = 60 * USEC_PER_SEC, .burst = 1 };
     inbox->buffers = malloc((size_t)VECTOR * RECORD_DATAGRAM_MAX);
     inbox->waiters = calloc(INBOX_WAITERS_MAX, sizeof(*inbox->waiters));
     inbox->path = strdup(settings->socket.path);
@@ -372,6 +373,16 @@ static void set_alarm(suseconds_t usec)
     (void)setitimer(ITIMER_REAL, &timer, NULL);
 }
 
+/* What fails once may fail in each turn. */
+static int receive_failed(Inbox *inbox, int error)
+{
+    unsigned suppressed;
+
+    if (log_limit_pass(&inbox->failures, now_usec(CLOCK_MONOTONIC), &suppressed))
+        log_error("the socket can't be read: %s", strerror(error));
+    return -error;
+}
+
 static int receive(Inbox *inbox)
 {
     int n;
@@ -397,7 +408,7 @@ static int receive(Inbox *inbox)
     while (n < 0 && errno == EINTR);
     set_alarm(0);
     if (n < 0)
-        return errno == EAGAIN ? 0 : -errno;
+        return errno == EAGAIN ? 0 : receive_failed(inbox, errno);
     inbox->received = (size_t)n;
     return n;
 }

@@ -41,7 +41,8 @@ void inbox_set_settings(Inbox *inbox, const Settings *settings);
 int inbox_fd(const Inbox *inbox);
 
 /* Gathers the next batch; the one before must have been answered. 1: there may be more at once,
- * 0: nothing more, -errno (the batch then has what came before). Never blocks. */
+ * 0: nothing more, -errno, which is logged already (the batch then has what came before). Never
+ * blocks. */
 int inbox_gather(Inbox *inbox);
 size_t inbox_n_items(const Inbox *inbox);
 InboxItem *inbox_item(Inbox *inbox, size_t index);

@@ -415,8 +415,6 @@ void relay_turn(Relay *relay)
 
     if (relay->inbox) {
         r = inbox_gather(relay->inbox);
-        if (r < 0)
-            log_error("the socket can't be read: %s", strerror(-r));
         if (r > 0)
             relay_wake(relay);
     }

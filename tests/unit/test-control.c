@@ -6,11 +6,13 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #include "common/json.h"
+#include "common/log.h"
 
 /* Sessions, played by the test. */
 
@@ -455,6 +457,35 @@ static void control_many_clients_wait_for_a_place(void **state)
     }
 }
 
+static void control_client_without_a_descriptor_left_waits(void **state)
+{
+    Fixture *f = *state;
+    _cleanup_close_ int fd = client_new(f);
+    _cleanup_json_ Json *answer = NULL;
+    struct rlimit before, none_left;
+    usec_t began = now_usec(CLOCK_MONOTONIC);
+    int next = dup(fd), served = 0;
+
+    close(next);
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &before), errno);
+    none_left = (struct rlimit){ (rlim_t)next, before.rlim_max };
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &none_left), errno);
+    log_set_level(LOG_CRIT);
+    while (now_usec(CLOCK_MONOTONIC) < began + 300 * USEC_PER_MSEC) {
+        int r = sd_event_run(f->event, 50 * USEC_PER_MSEC);
+
+        assert_return_code(r, -r);
+        served += r;
+    }
+    log_set_level(LOG_INFO);
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &before), errno);
+    assert_in_range(served, 1, 3); /* it does not keep the loop busy */
+
+    send_text(fd, "{\"command\":\"status\"}\n");
+    answer = receive(f, fd);
+    assert_null(json_get(answer, "error"));
+}
+
 static void control_two_requests_at_once_get_two_answers(void **state)
 {
     Fixture *f = *state;
@@ -491,6 +522,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(control_garbage_is_answered_not_obeyed, setup, teardown),
         cmocka_unit_test_setup_teardown(control_request_without_end_is_cut_off, setup, teardown),
         cmocka_unit_test_setup_teardown(control_many_clients_wait_for_a_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(control_client_without_a_descriptor_left_waits, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(control_two_requests_at_once_get_two_answers, setup,
                                         teardown),
     };

@@ -479,6 +479,37 @@ static int bound_socket(const char *path)
     return fd;
 }
 
+static void inbox_that_fails_in_each_turn_is_logged_once(void **state)
+{
+    Place *place = *state;
+    _cleanup_close_ int socket_fd = fcntl(inbox_fd(place->inbox), F_DUPFD_CLOEXEC, 3);
+    _cleanup_close_ int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    _cleanup_close_ int stderr_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    char text[4096] = "";
+    int fds[2];
+    ssize_t n;
+
+    assert_return_code(pipe2(fds, O_CLOEXEC | O_NONBLOCK), errno);
+    assert_return_code(dup2(fds[1], STDERR_FILENO), errno);
+    assert_return_code(dup3(null_fd, inbox_fd(place->inbox), O_CLOEXEC), errno);
+    for (int i = 0; i < 1000; i++)
+        if (inbox_gather(place->inbox) != -ENOTSOCK)
+            break;
+    dup2(stderr_fd, STDERR_FILENO);
+    dup3(socket_fd, inbox_fd(place->inbox), O_CLOEXEC);
+    n = read(fds[0], text, sizeof(text) - 1);
+    close(fds[0]);
+    close(fds[1]);
+    assert_true(n > 0);
+    assert_non_null(strstr(text, "the socket can't be read"));
+    assert_ptr_equal(strchr(text, '\n'), text + n - 1); /* one line */
+
+    /* And it goes on once that is over. */
+    SEND(place, "{\"v\":1,\"text\":\"x\"}");
+    assert_int_equal(inbox_n_items(place->inbox), 1);
+    accept_all(place->inbox);
+}
+
 static void inbox_path_answers_to_its_sender_alone(void **state)
 {
     Place *place = *state;
@@ -555,6 +586,7 @@ int main(void)
         TEST(inbox_delivered_is_told_once_to_who_waits),
         TEST(inbox_passed_descriptors_are_closed),
         TEST(inbox_descriptor_that_lingers_holds_up_nothing),
+        TEST(inbox_that_fails_in_each_turn_is_logged_once),
         TEST(inbox_path_answers_to_its_sender_alone),
         TEST(inbox_live_socket_is_not_taken_over),
     };
