@@ -441,7 +441,7 @@ static sfsistat on_end_of_message(SMFICTX *context)
         return message_end(session, SMFIS_ACCEPT);
 
     if (mail_set_queue_id(&session->mail, smfi_getsymval(context, unconst("i"))) < 0 ||
-        handover(filter->settings, &session->mail, matched, n, &result) < 0) {
+        handover(filter->settings, filter->watch, &session->mail, matched, n, &result) < 0) {
         note_shortage(session);
         return message_end(session, SMFIS_TEMPFAIL);
     }

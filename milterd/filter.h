@@ -7,9 +7,11 @@
  */
 
 #include "milterd/settings.h"
+#include "milterd/watch.h"
 
 typedef struct Filter {
     const Settings *settings;
+    Watch *watch;  /* on the relay */
     int listen_fd; /* listening, non-blocking */
     bool local;    /* it is a UNIX socket: steps need no reply */
 

@@ -26,8 +26,13 @@ typedef struct Fate {
     const char *said;    /* the sentence that the log line begins with */
 } Fate;
 
+/* The error of an alert that was not sent at all. */
+#define NOT_ASKED (-EHOSTDOWN)
+
 static Fate judge(int error, const Receipt *receipt)
 {
+    if (error == NOT_ASKED)
+        return (Fate){ LOG_WARNING, false, "none", "the relay does not answer, and was not asked" };
     if (error == -ETIMEDOUT)
         return (Fate){ LOG_WARNING, false, "none", "the relay gave no receipt in time" };
     if (error < 0)
@@ -161,6 +166,29 @@ static void send_alerts(const char *socket, Alert *alerts, size_t n, usec_t dead
     }
 }
 
+/* The failures that cost a wait are those that nobody should have to wait for again and again. */
+static bool is_silence(int error)
+{
+    return error == -ETIMEDOUT || error == -ECONNREFUSED || error == -ENOENT;
+}
+
+/* An alert that was sent in vain may be taken over. */
+static void tell_watch(Watch *watch, Alerts *alerts, usec_t began)
+{
+    Alert *in_vain = NULL;
+
+    for (size_t i = 0; i < alerts->n; i++) {
+        if (alerts->items[i].error == 0) {
+            watch_answered(watch);
+            return;
+        }
+        if (is_silence(alerts->items[i].error))
+            in_vain = &alerts->items[i];
+    }
+    if (in_vain)
+        watch_failed(watch, began, in_vain->error, &in_vain->record);
+}
+
 static void log_fate(const Alert *alert, const Fate *fate, const Mail *mail, Verdict verdict,
                      HandoverResult result, usec_t took_usec)
 {
@@ -169,7 +197,7 @@ static void log_fate(const Alert *alert, const Fate *fate, const Mail *mail, Ver
     const char *reason = NULL;
     char delay_ms[32], redacted[16];
 
-    if (alert->error < 0 && alert->error != -ETIMEDOUT)
+    if (alert->error < 0 && alert->error != -ETIMEDOUT && alert->error != NOT_ASKED)
         reason = strerrordesc_np(-alert->error);
     else if (alert->error == 0 && !fate->taken)
         reason = alert->receipt.reason;
@@ -194,8 +222,8 @@ static void log_fate(const Alert *alert, const Fate *fate, const Mail *mail, Ver
                consequence(result, fate->taken));
 }
 
-int handover(const Settings *settings, Mail *mail, const Rule *const *rules, size_t n_rules,
-             HandoverResult *ret_result)
+int handover(const Settings *settings, Watch *watch, Mail *mail, const Rule *const *rules,
+             size_t n_rules, HandoverResult *ret_result)
 {
     usec_t began = now_usec(CLOCK_MONOTONIC), took;
     _cleanup_(alerts_done) Alerts alerts = {};
@@ -213,8 +241,12 @@ int handover(const Settings *settings, Mail *mail, const Rule *const *rules, siz
         *ret_result = HANDOVER_TAKEN;
         return 0;
     }
-    send_alerts(settings->relay.socket, alerts.items, alerts.n,
-                began + settings->relay.timeout_usec);
+    if (watch_allows(watch))
+        send_alerts(settings->relay.socket, alerts.items, alerts.n,
+                    began + settings->relay.timeout_usec);
+    else
+        for (size_t i = 0; i < alerts.n; i++)
+            alerts.items[i].error = NOT_ASKED;
     took = now_usec(CLOCK_MONOTONIC) - began;
     for (size_t i = 0; i < alerts.n; i++) {
         fates[i] = judge(alerts.items[i].error, &alerts.items[i].receipt);
@@ -225,6 +257,7 @@ int handover(const Settings *settings, Mail *mail, const Rule *const *rules, siz
     for (size_t i = 0; i < alerts.n; i++)
         log_fate(&alerts.items[i], &fates[i], mail, (Verdict)rules[n_rules - 1]->verdict, result,
                  took);
+    tell_watch(watch, &alerts, began);
     *ret_result = result;
     return 0;
 }

@@ -7,6 +7,7 @@
  */
 
 #include "milterd/settings.h"
+#include "milterd/watch.h"
 
 typedef enum HandoverResult {
     HANDOVER_TAKEN, /* the relay has all of them for good: the last rule's verdict counts */
@@ -16,6 +17,7 @@ typedef enum HandoverResult {
 
 /* Makes a record for each of the rules that matched, 1 to RULES_MATCHED_MAX, but not for one that
  * says `skip`, sends them, waits for their receipts at most `relay.timeout`, and writes for each
- * alert the one line of log that tells its fate. 0 with *ret_result, or -ENOMEM. Thread-safe. */
-int handover(const Settings *settings, Mail *mail, const Rule *const *rules, size_t n_rules,
-             HandoverResult *ret_result);
+ * alert the one line of log that tells its fate. Where `watch` knows that the relay does not
+ * answer, nothing is sent and nothing waited for. 0 with *ret_result, or -ENOMEM. Thread-safe. */
+int handover(const Settings *settings, Watch *watch, Mail *mail, const Rule *const *rules,
+             size_t n_rules, HandoverResult *ret_result);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Beside libmilter's threads runs one of our own, the keeper. It waits for SIGUSR1, and sweeps
- * the connections for silent ones meanwhile.
+ * Beside libmilter's threads run two of our own: the keeper, and one that looks for a relay that
+ * does not answer (watch.h). The keeper waits for SIGUSR1, and sweeps the connections for silent
+ * ones meanwhile.
  *
  * libmilter knows no drain: its stop cuts what is under way. So the keeper puts a
  * descriptor on which nothing ever arrives in the place of the listening one, which takes effect
@@ -31,6 +32,7 @@
 #include "milterd/connections.h"
 #include "milterd/filter.h"
 #include "milterd/mime.h"
+#include "milterd/watch.h"
 
 /* How often a draining worker counts its connections. */
 #define DRAIN_STEP_USEC (20 * USEC_PER_MSEC)
@@ -42,6 +44,7 @@
 typedef struct Worker {
     const WorkerSpec *spec;
     Connections connections;
+    Watch watch;
     atomic_bool served;
 } Worker;
 
@@ -134,6 +137,14 @@ static void *keep(void *userdata)
     return NULL;
 }
 
+static void *probe(void *userdata)
+{
+    Worker *worker = userdata;
+
+    watch_probe(&worker->watch);
+    return NULL;
+}
+
 _Noreturn static void fail(const char *what, int error)
 {
     log_error("worker: %s: %s", what, strerrordesc_np(error));
@@ -178,9 +189,13 @@ _Noreturn void worker_run(const WorkerSpec *spec)
     r = connections_init(&worker.connections, STDERR_FILENO + 1, spec->settings->idle_timeout_usec);
     if (r < 0)
         fail("cannot watch connections", -r);
+    r = watch_init(&worker.watch, &spec->settings->relay);
+    if (r < 0)
+        fail("cannot watch the relay", -r);
 
     filter = (Filter){
         .settings = spec->settings,
+        .watch = &worker.watch,
         .listen_fd = spec->listen_fd,
         .local = spec->local,
         .connection_closed = on_connection_closed,
@@ -191,6 +206,8 @@ _Noreturn void worker_run(const WorkerSpec *spec)
         fail("cannot set up the milter library", -r);
 
     r = pthread_create(&thread, NULL, keep, &worker);
+    if (r == 0)
+        r = pthread_create(&thread, NULL, probe, &worker);
     if (r != 0)
         fail("cannot start a thread", r);
 

@@ -315,12 +315,14 @@ static void rule_that_skips_makes_no_alert(void **state)
     _cleanup_mail_ Mail mail = mail_of_text("Subject: s\n\nx");
     HandoverResult result = HANDOVER_DEFER;
     const Rule *rule;
+    Watch watch;
 
     load(folder, "profiles = ( );\nrelay: { socket = \"/nonexistent/relay.sock\"; };\n"
                  "rules: ( { name = \"r\"; " EVERY " skip = true; verdict = \"accept\"; } );");
     rule = folder->settings->rules.items[0];
     /* Nobody is asked: there is no relay. */
-    assert_int_equal(handover(folder->settings, &mail, &rule, 1, &result), 0);
+    assert_int_equal(watch_init(&watch, &folder->settings->relay), 0);
+    assert_int_equal(handover(folder->settings, &watch, &mail, &rule, 1, &result), 0);
     assert_int_equal(result, HANDOVER_TAKEN);
 }
 
