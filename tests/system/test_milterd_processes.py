@@ -704,13 +704,18 @@ def test_alert_that_is_not_taken_lets_the_mail_pass_where_asked_to(milterd, rela
     assert milterd.start().session().message()[0] == CONTINUE
 
 
-def test_absent_relay_puts_the_mail_off_without_waiting(milterd):
-    milterd.relay = 'timeout = "30s";'
+def test_absent_relay_is_waited_for_three_times_and_then_no_more(milterd):
+    milterd.relay = 'timeout = "1s";'
     mta = milterd.start().session()
     began = time.monotonic()
-    assert mta.message()[0] == REPLYCODE
+    for _ in range(3):
+        assert mta.message()[0] == REPLYCODE
+    assert time.monotonic() - began >= 3
+    for _ in range(20):
+        assert mta.message()[0] == REPLYCODE
     assert time.monotonic() - began < 5
     assert mta.message(LETTER)[0] == ACCEPT
+    assert milterd.log.count("the relay can't be reached; the mail is put off") == 3
 
 
 # One connection, many messages.
