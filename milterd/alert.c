@@ -12,10 +12,10 @@
 #include <strings.h>
 
 #include "milterd/alert-limits.h"
+#include "milterd/identity.h"
 #include "milterd/mime-part.h"
 #include "milterd/mime.h"
 
-#define ID_DIGITS 32
 #define MESSAGE_MAX_BYTES 65536 /* of what a rule's template gives */
 
 /* The text of the first such header; "" where there is none, NULL for want of memory. */
@@ -27,55 +27,12 @@ static const char *header_text(const Mail *mail, const char *name)
     return "";
 }
 
-/* The id */
-
-/* A header goes in without its white space, since MTAs may fold it anew. */
-static int digest_header(Digest *digest, const Mail *mail, const char *name, bool *ret_there)
-{
-    const char *value = mail_header(mail, name);
-    _cleanup_free_ char *copy = NULL;
-    size_t n = 0;
-
-    if (value) {
-        copy = strdup(value);
-        if (!copy)
-            return -ENOMEM;
-        for (const char *c = value; *c; c++)
-            if (!strchr(" \t\r\n", *c))
-                copy[n++] = *c;
-    }
-    digest_add(digest, copy, n);
-    *ret_there = n > 0;
-    return 0;
-}
-
 static int set_id(Record *record, const Mail *mail, const Rule *rule, usec_t now)
 {
-    Digest *digest = digest_new();
-    bool has_id = false, has_date = false, there;
-    char digits[DIGEST_TEXT_MAX + 1];
-    int r;
+    char id[IDENTITY_DIGITS + 1];
+    int r = identity_make(mail, rule->name, now, id);
 
-    if (!digest)
-        return -ENOMEM;
-    digest_add(digest, rule->name, strlen(rule->name));
-    r = digest_header(digest, mail, "Message-ID", &has_id);
-    /* Where a mail has no Date, Postfix adds one before we see it, and another one when the mail
-     * is tried again; so it counts only in want of something better. */
-    if (r == 0 && !has_id)
-        r = digest_header(digest, mail, "Date", &has_date);
-    if (r == 0)
-        r = digest_header(digest, mail, "From", &there);
-    if (r == 0)
-        r = digest_header(digest, mail, "Subject", &there);
-    digest_add(digest, mail->body, mail->body_size);
-    if (!has_id && !has_date)
-        digest_add(digest, &now, sizeof(now));
-    digest_end(digest, digits);
-    if (r < 0)
-        return r;
-    digits[ID_DIGITS] = '\0';
-    return record_set(&record->id, digits);
+    return r < 0 ? r : record_set(&record->id, id);
 }
 
 /* Reading the mail */

@@ -77,7 +77,7 @@ static int add_facts(Mail *mail, const ExplainFacts *facts)
 {
     int r = mail_set_client(mail, facts->client, facts->client_name);
 
-    mail->local = !facts->client;
+    mail->submitted = mail->local = !facts->client;
     if (r == 0)
         r = mail_set_helo(mail, facts->helo);
     if (r == 0)

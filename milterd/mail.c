@@ -54,6 +54,7 @@ void mail_reset(Mail *mail)
     drop_macros(mail, MAIL_STAGE_MAIL);
 
     *mail = (Mail){
+        .submitted = mail->submitted,
         .local = mail->local,
         .client = mail->client,
         .client_name = mail->client_name,

@@ -44,7 +44,8 @@ typedef struct MailMacro {
 
 typedef struct Mail {
     /* for the whole connection */
-    bool local;        /* submitted on the MTA's host by sendmail(1); no SMTP client can do so */
+    bool submitted;    /* by sendmail(1), as far as it looks: some SMTP clients may look the same */
+    bool local;        /* submitted so on the MTA's host; no SMTP client can look the same */
     char *client;      /* numeric address; NULL: local submission or a UNIX socket */
     char *client_name; /* or NULL */
     char *helo;        /* or NULL */

@@ -52,7 +52,7 @@ static int set_client(Mail *mail, const char *name, const struct sockaddr *addre
 
 int origin_set(Mail *mail, const char *name, const struct sockaddr *address, bool asked)
 {
-    mail->local = asked && !mail_macro(mail, MACRO_RESOLVED) && streq(name, "localhost") &&
-                  is_made_up(address);
+    mail->submitted = streq(name, "localhost") && is_made_up(address);
+    mail->local = asked && mail->submitted && !mail_macro(mail, MACRO_RESOLVED);
     return set_client(mail, name, address);
 }

@@ -145,6 +145,47 @@ static void alert_of_another_mail_has_another_id(void **state)
                    "Message-ID: <1>\nFrom: a\nSubject: bc\n\nx", false);
 }
 
+/* As it is when it comes first, under the queue id of "one", and when it is tried again. */
+static void assert_same_id_by_mta(const char *one, const char *other, bool submitted, bool same)
+{
+    Mail first = mail_of_text(one), second = mail_of_text(other);
+    _cleanup_record_ Record *a = NULL, *b = NULL;
+
+    first.submitted = second.submitted = submitted;
+    mail_set_queue_id(&first, "9B249A7CC07");
+    mail_set_queue_id(&second, "23E31A7CC23");
+    a = alert_at(first, &rule, NOW);
+    b = alert_at(second, &rule, NOW + 60 * USEC_PER_SEC);
+    assert_int_equal(streq(a->id, b->id), same);
+}
+
+#define DATE "Date: Sat, 21 Nov 2026 06:12:43 +0000\n"
+#define LATER "Date: Sat, 21 Nov 2026 06:13:43 +0000\n"
+#define ID_1 "Message-Id: <20261121061243.9B249A7CC07@mx>\n"
+#define ID_2 "Message-Id: <20261121061343.23E31A7CC23@mx>\n"
+
+static void alert_is_not_known_by_what_the_mta_makes_anew(void **state)
+{
+    for (int submitted = 0; submitted < 2; submitted++) {
+        assert_same_id_by_mta("Subject: a\n" DATE ID_1 "\nx", "Subject: a\n" DATE ID_2 "\nx",
+                              submitted, true);
+        assert_same_id_by_mta("Subject: a\n" DATE ID_1 "\nx", "Subject: a\n" LATER ID_2 "\nx",
+                              submitted, false);
+        assert_same_id_by_mta("Subject: a\n" DATE ID_1 "\nx", "Subject: b\n" DATE ID_2 "\nx",
+                              submitted, false);
+        assert_same_id_by_mta("Subject: a\n" DATE ID_1 "\nx", "Subject: a\n" DATE ID_1 "\nx",
+                              submitted, false);
+        /* The Date is made, too: that of the submission, or that of each attempt. */
+        assert_same_id_by_mta("Subject: a\n" ID_1 DATE "\nx", "Subject: a\n" ID_2 DATE "\nx",
+                              submitted, submitted);
+        /* Others' ids, though they look the same, are theirs. */
+        assert_same_id_by_mta("Subject: a\n" DATE ID_2 "\nx", "Subject: a\n" DATE ID_1 "\nx",
+                              submitted, false);
+        assert_same_id_by_mta(ID_2 "Subject: a\n\nx", "Message-Id: <9B249A7CC07>\nSubject: a\n\nx",
+                              submitted, false);
+    }
+}
+
 static void alert_without_message_id_and_date_is_told_each_time(void **state)
 {
     assert_same_id("From: a@x\nSubject: x\n\nx", "From: a@x\nSubject: x\n\nx", false);
@@ -348,6 +389,7 @@ int main(void)
         cmocka_unit_test(alert_text_is_never_empty),
         cmocka_unit_test(alert_tried_again_has_the_same_id),
         cmocka_unit_test(alert_of_another_mail_has_another_id),
+        cmocka_unit_test(alert_is_not_known_by_what_the_mta_makes_anew),
         cmocka_unit_test(alert_without_message_id_and_date_is_told_each_time),
         cmocka_unit_test(alert_text_past_its_lines_says_how_many_more),
         cmocka_unit_test(alert_text_past_its_bytes_is_cut_at_a_line),
