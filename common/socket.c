@@ -151,10 +151,10 @@ static int check_path(const struct sockaddr_un *address, int type, char *reason)
                 address->sun_path);
 }
 
-static int set_owner_and_mode(const SocketSpec *spec, const char *temporary, gid_t gid,
-                              char *reason)
+/* `path` is the socket's, or its temporary name. */
+static int set_owner_and_mode(const SocketSpec *spec, const char *path, gid_t gid, char *reason)
 {
-    if (gid != (gid_t)-1 && lchown(temporary, (uid_t)-1, gid) < 0) {
+    if (gid != (gid_t)-1 && lchown(path, (uid_t)-1, gid) < 0) {
         if (errno == EPERM)
             return fail(-errno, reason,
                         "may not give %s to the group \"%s\": make the daemon's user a member of "
@@ -163,7 +163,7 @@ static int set_owner_and_mode(const SocketSpec *spec, const char *temporary, gid
         return fail(-errno, reason, "can't give %s to the group \"%s\": %s", spec->path,
                     spec->group, strerror(errno));
     }
-    if (chmod(temporary, spec->mode) < 0)
+    if (chmod(path, spec->mode) < 0)
         return fail(-errno, reason, "can't set the mode of %s: %s", spec->path, strerror(errno));
     return 0;
 }
@@ -199,11 +199,9 @@ static int bind_and_rename(const SocketSpec *spec, int fd, gid_t gid, char *reas
     return r;
 }
 
-int socket_listen_unix(const SocketSpec *spec, int *ret_fd, int *ret_lock_fd,
-                       char reason[static SOCKET_REASON_MAX])
+/* What can be said of it without touching the path: *ret_gid is (gid_t)-1 for no group. */
+static int check_spec(const SocketSpec *spec, gid_t *ret_gid, char *reason)
 {
-    _cleanup_close_ int fd = -1, lock_fd = -1;
-    struct sockaddr_un address;
     gid_t gid = (gid_t)-1;
     int r;
 
@@ -214,13 +212,27 @@ int socket_listen_unix(const SocketSpec *spec, int *ret_fd, int *ret_lock_fd,
             -ENAMETOOLONG, reason,
             "the socket's path has %zu bytes, at most %zu are possible: choose a shorter one",
             strlen(spec->path), SUN_PATH_MAX - TEMPORARY_SUFFIX_MAX);
-    (void)make_address(spec->path, &address);
     if (spec->group && spec->group[0] != '\0') {
         r = find_group(spec->group, &gid, reason);
         if (r < 0)
             return r;
     }
+    *ret_gid = gid;
+    return 0;
+}
 
+int socket_listen_unix(const SocketSpec *spec, int *ret_fd, int *ret_lock_fd,
+                       char reason[static SOCKET_REASON_MAX])
+{
+    _cleanup_close_ int fd = -1, lock_fd = -1;
+    struct sockaddr_un address;
+    gid_t gid;
+    int r;
+
+    r = check_spec(spec, &gid, reason);
+    if (r < 0)
+        return r;
+    (void)make_address(spec->path, &address);
     r = take_lock(spec->path, &lock_fd, reason);
     if (r < 0)
         return r;
@@ -239,7 +251,8 @@ int socket_listen_unix(const SocketSpec *spec, int *ret_fd, int *ret_lock_fd,
     return 0;
 }
 
-void socket_unlink(const char *path, int fd)
+/* Whether `path` leads to the very socket that `fd` is bound to. */
+static bool leads_to(const char *path, int fd)
 {
     struct sockaddr_un address, ours = {}, peers = {};
     socklen_t ours_size = sizeof(ours), peers_size = sizeof(peers), type_size = sizeof(int);
@@ -249,13 +262,48 @@ void socket_unlink(const char *path, int fd)
     if (make_address(path, &address) < 0 ||
         getsockname(fd, (struct sockaddr *)&ours, &ours_size) < 0 ||
         getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) < 0)
-        return;
+        return false;
     probe = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (probe < 0)
-        return;
+        return false;
     if (connect(probe, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
         getpeername(probe, (struct sockaddr *)&peers, &peers_size) < 0)
-        return;
-    if (ours_size == peers_size && memcmp(&ours, &peers, ours_size) == 0)
+        return false;
+    return ours_size == peers_size && memcmp(&ours, &peers, ours_size) == 0;
+}
+
+int socket_adopt_unix(const SocketSpec *spec, int fd, int *ret_lock_fd,
+                      char reason[static SOCKET_REASON_MAX])
+{
+    _cleanup_close_ int lock_fd = -1;
+    socklen_t type_size = sizeof(int);
+    int flags, type, r;
+    gid_t gid;
+
+    r = check_spec(spec, &gid, reason);
+    if (r < 0)
+        return r;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) < 0 || type != spec->type ||
+        !leads_to(spec->path, fd))
+        return fail(-ESTALE, reason, "%s is another socket", spec->path);
+
+    r = take_lock(spec->path, &lock_fd, reason);
+    if (r < 0)
+        return r;
+    flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        return fail(-errno, reason, "can't set up %s: %s", spec->path, strerror(errno));
+    r = set_owner_and_mode(spec, spec->path, gid, reason);
+    if (r < 0)
+        return r;
+
+    *ret_lock_fd = steal_fd(&lock_fd);
+    return 0;
+}
+
+void socket_unlink(const char *path, int fd)
+{
+    if (leads_to(path, fd))
         (void)unlink(path);
 }

@@ -29,6 +29,12 @@ typedef struct SocketSpec {
 int socket_listen_unix(const SocketSpec *spec, int *ret_fd, int *ret_lock_fd,
                        char reason[static SOCKET_REASON_MAX]);
 
+/* Goes on with a socket of socket_listen_unix() that a process before us has left open: takes the
+ * lock, and sets group and mode anew. -ESTALE when it is not the one that `path` leads to, or of
+ * another type; other failures as above. `fd` stays the caller's. */
+int socket_adopt_unix(const SocketSpec *spec, int fd, int *ret_lock_fd,
+                      char reason[static SOCKET_REASON_MAX]);
+
 /* Unlinks `path` if it is still the very socket that `fd`, of socket_listen_unix(), is bound to.
  * (It finds out by connecting: a last connection that says nothing may wait in `fd`.) */
 void socket_unlink(const char *path, int fd);

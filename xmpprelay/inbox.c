@@ -56,6 +56,8 @@ struct Inbox {
     char *path;
     int fd;
     int lock_fd;
+    bool went_on;
+    bool left_open;
 
     /* what was read and not yet taken apart: vector[next] to vector[received - 1] */
     struct mmsghdr vector[VECTOR];
@@ -83,11 +85,32 @@ static void on_alarm(int number)
 {
 }
 
-int inbox_new(const Settings *settings, Inbox **ret, char reason[static RECORD_REASON_MAX])
+static int open_socket(Inbox *inbox, int kept_fd, char reason[static RECORD_REASON_MAX])
+{
+    const SocketSettings *socket = &inbox->settings->socket;
+    const SocketSpec spec = {
+        .path = socket->path, .type = SOCK_DGRAM, .mode = socket->mode, .group = socket->group
+    };
+    int r = -ESTALE;
+
+    if (kept_fd >= 0)
+        r = socket_adopt_unix(&spec, kept_fd, &inbox->lock_fd, reason);
+    if (r == -ESTALE) /* of another path, then: the configuration has changed */
+        return socket_listen_unix(&spec, &inbox->fd, &inbox->lock_fd, reason);
+    if (r < 0)
+        return r;
+    inbox->fd = kept_fd;
+    inbox->went_on = true;
+    return 0;
+}
+
+int inbox_new(const Settings *settings, int kept_fd, Inbox **ret,
+              char reason[static RECORD_REASON_MAX])
 {
     static_assert(RECORD_REASON_MAX == SOCKET_REASON_MAX, "one buffer serves both");
     _cleanup_(inbox_freep) Inbox *inbox = calloc(1, sizeof(*inbox));
     const struct sigaction alarm_action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
+    _cleanup_close_ int kept = kept_fd;
     const int on = 1;
     int r;
 
@@ -103,13 +126,11 @@ int inbox_new(const Settings *settings, Inbox **ret, char reason[static RECORD_R
     if (!inbox->buffers || !inbox->waiters || !inbox->path)
         goto no_memory;
 
-    r = socket_listen_unix(&(SocketSpec){ .path = settings->socket.path,
-                                          .type = SOCK_DGRAM,
-                                          .mode = settings->socket.mode,
-                                          .group = settings->socket.group },
-                           &inbox->fd, &inbox->lock_fd, reason);
+    r = open_socket(inbox, kept, reason);
     if (r < 0)
         return r;
+    if (inbox->went_on)
+        kept = -1;
     if (setsockopt(inbox->fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0 ||
         sigaction(SIGALRM, &alarm_action, NULL) < 0) {
         r = -errno;
@@ -148,7 +169,7 @@ Inbox *inbox_free(Inbox *inbox)
     if (!inbox)
         return NULL;
     clear_batch(inbox);
-    if (inbox->fd >= 0)
+    if (inbox->fd >= 0 && !inbox->left_open)
         socket_unlink(inbox->path, inbox->fd);
     close_fd(inbox->fd);
     close_fd(inbox->lock_fd);
@@ -168,6 +189,16 @@ void inbox_set_settings(Inbox *inbox, const Settings *settings)
 int inbox_fd(const Inbox *inbox)
 {
     return inbox->fd;
+}
+
+bool inbox_went_on(const Inbox *inbox)
+{
+    return inbox->went_on;
+}
+
+void inbox_leave_open(Inbox *inbox)
+{
+    inbox->left_open = true;
 }
 
 size_t inbox_n_items(const Inbox *inbox)

@@ -31,14 +31,20 @@ typedef struct InboxItem {
     char *reason; /* or NULL */
 } InboxItem;
 
-/* Opens the socket. `settings` must stay until inbox_set_settings() names others. On failure
- * `reason` says in a sentence what is wrong. */
-int inbox_new(const Settings *settings, Inbox **ret, char reason[static RECORD_REASON_MAX]);
-Inbox *inbox_free(Inbox *inbox); /* removes the socket */
+/* Opens the socket, or goes on with `kept_fd`, which is consumed: the one that a process before us
+ * has left open, with what waits in it; -1 for none. `settings` must stay until
+ * inbox_set_settings() names others. On failure `reason` says in a sentence what is wrong. */
+int inbox_new(const Settings *settings, int kept_fd, Inbox **ret,
+              char reason[static RECORD_REASON_MAX]);
+Inbox *inbox_free(Inbox *inbox); /* removes the socket, unless it is left open */
 DEFINE_CLEANUP(Inbox *, inbox_free)
 void inbox_set_settings(Inbox *inbox, const Settings *settings);
 
 int inbox_fd(const Inbox *inbox);
+bool inbox_went_on(const Inbox *inbox); /* with `kept_fd` */
+
+/* The service manager has the socket, too: the path stays when we go. */
+void inbox_leave_open(Inbox *inbox);
 
 /* Gathers the next batch; the one before must have been answered. 1: there may be more at once,
  * 0: nothing more, -errno, which is logged already (the batch then has what came before). Never

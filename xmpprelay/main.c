@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <sysexits.h>
 
+#include <systemd/sd-daemon.h>
+
 #include "common/log.h"
 #include "xmpprelay/relay.h"
 #include "xmpprelay/session.h"
@@ -99,6 +101,19 @@ static void print_findings(const ConfigFile *file)
         fprintf(stderr, "%s\n", config_error_at(file, i));
 }
 
+/* The last line in the journal, and what the service manager shows. */
+static void print_not_starting(const ConfigFile *file, const char *path)
+{
+    size_t n = config_n_errors(file);
+
+    fprintf(stderr,
+            "xmpprelay: not starting before %s above %s set right in %s; \"xmpprelay --check\" "
+            "looks again\n",
+            n == 1 ? "the line" : "the lines", n == 1 ? "is" : "are", path);
+    sd_notifyf(0, "STATUS=Not started: %zu %s in %s, see the log", n, n == 1 ? "error" : "errors",
+               path);
+}
+
 int main(int argc, char **argv)
 {
     _cleanup_(config_file_freep) ConfigFile *file = NULL;
@@ -119,6 +134,8 @@ int main(int argc, char **argv)
         print_findings(file);
     if (r == -ENOMEM)
         fputs("xmpprelay: out of memory\n", stderr);
+    else if (r < 0 && file && !options.check && !options.dump)
+        print_not_starting(file, options.config_path);
     if (r < 0)
         return r == -ENOMEM ? EX_OSERR : EX_CONFIG;
     if (options.dump)

@@ -10,13 +10,15 @@
  * for a deferred source keeps the place of its first day in the queue: before all others.
  *
  * To stop: no more datagrams are taken (those that the kernel still has were never answered, so
- * they are their senders' still), the sessions leave, what they reported on the way out is written,
+ * they are their senders' still; the next process finds them where a service manager has kept the
+ * socket), the sessions leave, what they reported on the way out is written,
  * and the loop ends.
  */
 
 #include "xmpprelay/relay-internal.h"
 
 #include "common/log.h"
+#include "xmpprelay/fd-store.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -28,6 +30,7 @@
 #define TICK_USEC (10 * USEC_PER_SEC)
 #define TICK_MORE_USEC (200 * USEC_PER_MSEC)
 #define PURGE_BATCH 200
+#define STORED_SOCKET "records" /* as the service manager calls it */
 
 void relay_wake(Relay *relay)
 {
@@ -218,6 +221,28 @@ static void relay_done(Relay *relay)
     sd_event_unref(relay->event);
 }
 
+/* Over a restart the service manager keeps the socket open, so that datagrams wait in it. */
+static int open_inbox(Relay *relay, char reason[static RECORD_REASON_MAX])
+{
+    int kept = fd_store_take(STORED_SOCKET), r;
+
+    if (kept < 0 && kept != -ENOENT)
+        log_warning("can't take sockets from the service manager: %s", strerror(-kept));
+    r = inbox_new(relay->settings, kept, &relay->inbox, reason);
+    if (r < 0)
+        return r;
+    if (inbox_went_on(relay->inbox)) {
+        log_info("going on with the socket of the process before");
+    } else {
+        if (kept >= 0)
+            fd_store_drop(STORED_SOCKET);
+        if (!fd_store_put(STORED_SOCKET, inbox_fd(relay->inbox)))
+            return 0;
+    }
+    inbox_leave_open(relay->inbox);
+    return 0;
+}
+
 static int open_all(Relay *relay)
 {
     const SpoolLimits limits = relay_spool_limits(relay->settings);
@@ -228,7 +253,7 @@ static int open_all(Relay *relay)
     owner.userdata = relay;
     r = spool_open(relay->settings->spool.path, &limits, &relay->spool, reason);
     if (r == 0)
-        r = inbox_new(relay->settings, &relay->inbox, reason);
+        r = open_inbox(relay, reason);
     if (r < 0) {
         log_error("%s", reason);
         return r;

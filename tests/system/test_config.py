@@ -3,12 +3,13 @@
 
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
 from support import mails
 from support.daemons import as_user
-from support.place import wait_until
+from support.place import run, wait_until
 
 EX_CONFIG = 78
 
@@ -163,3 +164,16 @@ def test_effective_configuration_is_a_configuration(bridge, name):
     daemon.write(done.stdout)
     again = daemon.check()
     assert again.returncode == 0, again.stderr
+
+
+def test_example_of_xmpprelay_conf_says_what_to_fill_in(bridge):
+    example = Path(__file__).parents[2] / "packaging" / "xmpprelay.conf"
+    done = run([bridge.relay.programs["xmpprelay"], "-c", example])
+    assert done.returncode == EX_CONFIG
+    told = done.stderr.splitlines()
+
+    for line, word in zip(told, ("jid", "password", "room")):
+        number = int(re.match(rf"{example}:(\d+): ", line).group(1))
+        assert word in line
+        assert word in "".join(example.read_text().splitlines()[number - 1:number + 4])
+    assert len(told) == 4 and "not starting" in told[3] and str(example) in told[3]

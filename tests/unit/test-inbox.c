@@ -44,7 +44,7 @@ static int place_setup(void **state)
     place->settings.destinations = (ConfigItems){ .items = place->items, .n = 2 };
     place->settings.default_destination = (ConfigStrings){ .items = place->defaults, .n = 1 };
     place->settings.socket = (SocketSettings){ .path = place->path, .mode = 0600 };
-    if (inbox_new(&place->settings, &place->inbox, reason) < 0)
+    if (inbox_new(&place->settings, -1, &place->inbox, reason) < 0)
         fail_msg("%s", reason);
 
     place->sender = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -561,12 +561,96 @@ static void inbox_live_socket_is_not_taken_over(void **state)
     char reason[RECORD_REASON_MAX] = "";
     Inbox *second = NULL;
 
-    assert_int_equal(inbox_new(&place->settings, &second, reason), -EADDRINUSE);
+    assert_int_equal(inbox_new(&place->settings, -1, &second, reason), -EADDRINUSE);
     assert_null(second);
     assert_true(reason[0] != '\0');
     SEND(place, "{\"v\":1,\"id\":\"a\",\"text\":\"x\"}");
     accept_all(place->inbox);
     assert_int_equal(receive(place).n, 1);
+}
+
+/* What a restart is: the inbox goes, and a copy of its socket is kept by somebody else. */
+static int end_and_keep(Place *place)
+{
+    int kept = fcntl(inbox_fd(place->inbox), F_DUPFD_CLOEXEC, 3);
+
+    assert_true(kept >= 0);
+    inbox_leave_open(place->inbox);
+    place->inbox = inbox_free(place->inbox);
+    return kept;
+}
+
+static void inbox_goes_on_with_a_socket_that_was_kept(void **state)
+{
+    Place *place = *state;
+    _cleanup_free_ Datagram *datagram = datagram_new();
+    char reason[RECORD_REASON_MAX] = "";
+    struct stat before, after;
+    Receipts receipts;
+    int kept;
+
+    assert_int_equal(stat(place->path, &before), 0);
+    kept = end_and_keep(place);
+    put(datagram, "{\"v\":1,\"id\":\"meanwhile\",\"text\":\"x\"}");
+    send_bytes(place, datagram->bytes, datagram->size);
+
+    place->settings.socket.mode = 0620;
+    assert_int_equal(inbox_new(&place->settings, kept, &place->inbox, reason), 0);
+    assert_true(inbox_went_on(place->inbox));
+    assert_int_equal(stat(place->path, &after), 0);
+    assert_int_equal(after.st_ino, before.st_ino);
+    assert_int_equal(after.st_mode & 0777, 0620);
+
+    assert_int_equal(inbox_gather(place->inbox), 0);
+    assert_int_equal(inbox_n_items(place->inbox), 1);
+    assert_int_equal(inbox_uid(place->inbox, inbox_item(place->inbox, 0)), getuid());
+    accept_all(place->inbox);
+    receipts = receive(place);
+    assert_int_equal(receipts.n, 1);
+    assert_string_equal(receipts.items[0].id, "meanwhile");
+}
+
+static void inbox_kept_socket_of_another_path_is_not_used(void **state)
+{
+    Place *place = *state;
+    char reason[RECORD_REASON_MAX] = "", other[96], lock[112];
+    int kept = end_and_keep(place);
+
+    snprintf(other, sizeof(other), "%s/other.sock", place->folder);
+    place->settings.socket.path = other;
+    assert_int_equal(inbox_new(&place->settings, kept, &place->inbox, reason), 0);
+    assert_false(inbox_went_on(place->inbox));
+    assert_int_equal(fcntl(kept, F_GETFD) < 0 || kept == inbox_fd(place->inbox), 1);
+    assert_int_equal(access(other, F_OK), 0);
+    place->inbox = inbox_free(place->inbox);
+    assert_int_equal(access(other, F_OK), -1);
+    snprintf(lock, sizeof(lock), "%s.lock", other);
+    unlink(lock);
+    unlink(place->path);
+}
+
+static void inbox_kept_socket_whose_path_was_removed_is_made_anew(void **state)
+{
+    Place *place = *state;
+    char reason[RECORD_REASON_MAX] = "";
+    int kept = end_and_keep(place);
+
+    assert_int_equal(unlink(place->path), 0);
+    assert_int_equal(inbox_new(&place->settings, kept, &place->inbox, reason), 0);
+    assert_false(inbox_went_on(place->inbox));
+    assert_int_equal(access(place->path, F_OK), 0);
+}
+
+static void inbox_kept_socket_that_another_daemon_serves_is_refused(void **state)
+{
+    Place *place = *state;
+    int kept = fcntl(inbox_fd(place->inbox), F_DUPFD_CLOEXEC, 3);
+    char reason[RECORD_REASON_MAX] = "";
+    Inbox *second = NULL;
+
+    assert_int_equal(inbox_new(&place->settings, kept, &second, reason), -EADDRINUSE);
+    assert_null(second);
+    assert_int_equal(access(place->path, F_OK), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
@@ -589,6 +673,10 @@ int main(void)
         TEST(inbox_that_fails_in_each_turn_is_logged_once),
         TEST(inbox_path_answers_to_its_sender_alone),
         TEST(inbox_live_socket_is_not_taken_over),
+        TEST(inbox_goes_on_with_a_socket_that_was_kept),
+        TEST(inbox_kept_socket_of_another_path_is_not_used),
+        TEST(inbox_kept_socket_whose_path_was_removed_is_made_anew),
+        TEST(inbox_kept_socket_that_another_daemon_serves_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,6 +113,7 @@ class Process:
         self.groups = groups
         self.env = env or {}
         self.cwd = cwd
+        self.pass_fds = ()
         self.child = None
         self.log_start = 0
         self.end_expected = False
@@ -144,6 +145,7 @@ class Process:
                 cwd=self.cwd,
                 env=env,
                 start_new_session=True,
+                pass_fds=self.pass_fds,
                 **identity,
             )
         return self
