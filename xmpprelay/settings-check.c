@@ -233,7 +233,10 @@ static int check_address(const Check *check, size_t index, Destination *destinat
     if (destination->room && destination->contact)
         wrong_item(check, "destinations", index, "contact",
                    "only one of room and contact may be given");
-    if (destination->room && !is_bare_jid(destination->room))
+    if (destination->room && !*destination->room)
+        wrong_item(check, "destinations", index, "room",
+                   "must not be empty; write it like \"ops@conference.example.org\"");
+    else if (destination->room && !is_bare_jid(destination->room))
         wrong_item(check, "destinations", index, "room",
                    "\"%s\" is no room; write it like \"ops@conference.example.org\"",
                    destination->room);

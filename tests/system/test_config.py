@@ -175,5 +175,5 @@ def test_example_of_xmpprelay_conf_says_what_to_fill_in(bridge):
     for line, word in zip(told, ("jid", "password", "room")):
         number = int(re.match(rf"{example}:(\d+): ", line).group(1))
         assert word in line
-        assert word in "".join(example.read_text().splitlines()[number - 1:number + 4])
+        assert word in example.read_text().splitlines()[number - 1]
     assert len(told) == 4 and "not starting" in told[3] and str(example) in told[3]

@@ -403,15 +403,15 @@ static void settings_installed_example_asks_for_three_things(void **state)
     fclose(stream);
     replace(text, sizeof(text), "password_file = \"/etc/xmpprelay", "password_file = \"$DIR/none");
     assert_string_equal(load(*state, text),
-                        "x.conf:12: accounts[0]: \"jid\" is missing\n"
+                        "x.conf:17: accounts[0].jid: must not be empty\n"
                         "x.conf:25: accounts[0].password_file: $DIR/none/password: No such file or "
                         "directory\n"
-                        "x.conf:39: destinations[0]: \"room\" is missing, or \"contact\" in its "
-                        "place\n");
+                        "x.conf:45: destinations[0].room: must not be empty; write it like "
+                        "\"ops@conference.example.org\"\n");
 
-    replace(text, sizeof(text), "#   jid =", "jid =");
+    replace(text, sizeof(text), "jid = \"\"", "jid = \"alertbot@example.org\"");
     replace(text, sizeof(text), "$DIR/none", "$DIR");
-    replace(text, sizeof(text), "#   room =", "room =");
+    replace(text, sizeof(text), "room = \"\"", "room = \"ops@conference.example.org\"");
     assert_string_equal(load(*state, text), "");
 
     /* What else it shows may be taken as it stands. */
