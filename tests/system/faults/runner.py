@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""Runs scenarios, prints what became of each, and the table."""
+
+import importlib
+import statistics
+import time
+import traceback
+from dataclasses import dataclass, field
+
+from support.place import Failure
+
+from .oracle import Verdict
+from .scenario import SCENARIOS
+from .world import Run
+
+GROUPS = ("processes",)
+
+
+def load_scenarios():
+    for group in GROUPS:
+        importlib.import_module(f"faults.{group}")
+    return SCENARIOS
+
+
+def run_once(world, scenario, kind, seed, logs):
+    """One run; its verdict, and the folder of its logs where it failed."""
+    run = Run(world, scenario, kind, seed)
+    try:
+        run.start()
+        run.load.start()
+        scenario.function(run)
+        if run.over_at is None:
+            run.over()
+        verdict = run.finish()
+    except (Failure, AssertionError, OSError) as error:
+        lines = traceback.format_exc().splitlines()
+        verdict = Verdict(problems=[f"{error}", *lines[-6:-1]])
+        verdict.problems += run.problems
+    finally:
+        known = len(run.problems)
+        run.close()
+    verdict.problems += run.problems[known:]
+    allowed = scenario.doubled.get(kind, (0, ""))[0]
+    folder = run.keep_logs(logs) if verdict.failed(allowed) else None
+    return verdict, folder
+
+
+@dataclass
+class Row:
+    """What became of one scenario with one server."""
+    scenario: object
+    kind: str
+    seeds: int = 0
+    failed: int = 0
+    verdicts: list = field(default_factory=list)
+
+    def add(self, verdict):
+        allowed = self.scenario.doubled.get(self.kind, (0, ""))[0]
+        self.seeds += 1
+        self.failed += verdict.failed(allowed)
+        self.verdicts.append(verdict)
+
+    def cells(self):
+        v = self.verdicts
+        orders = [x.out_of_order for x in v if x.out_of_order is not None]
+        recoveries = [x.recovery for x in v if x.recovery is not None]
+        allowed = self.scenario.doubled.get(self.kind, (0, ""))[0]
+        doubled = sum(times - 1 for x in v for _, _, times in x.doubled)
+        return [
+            self.scenario.name, self.kind, str(self.seeds), str(sum(x.mails for x in v)),
+            str(sum(len(x.lost) for x in v)),
+            f"{doubled}" + (f" (≤{allowed} each)" if allowed else ""),
+            str(sum(orders)) if orders else "-",
+            f"{max((x.gap for x in v), default=0):.1f}",
+            f"{statistics.median(recoveries):.1f}/{max(recoveries):.1f}" if recoveries else "-",
+            "ok" if not self.failed else f"{self.failed} failed"]
+
+
+HEADINGS = ["scenario", "server", "seeds", "mails", "lost", "doubled", "out of order",
+            "longest gap s", "recovery s med/max", "result"]
+
+
+def table(rows):
+    cells = [HEADINGS] + [row.cells() for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(HEADINGS))]
+    return "\n".join(
+        "  ".join(text.ljust(width) if i < 2 or i == len(widths) - 1 else text.rjust(width)
+                  for i, (text, width) in enumerate(zip(line, widths))).rstrip()
+        for line in cells)
+
+
+def tell(scenario, kind, seed, verdict, folder, took, say=print):
+    doubled = sum(times - 1 for _, _, times in verdict.doubled)
+    recovery = "-" if verdict.recovery is None else f"{verdict.recovery:.1f} s"
+    say(f"{scenario.name} {kind} seed {seed}: {verdict.mails} mails, {len(verdict.lost)} lost, "
+        f"{doubled} doubled, {verdict.out_of_order} out of order, gap {verdict.gap:.1f} s, "
+        f"recovery {recovery} ({took:.0f} s)", flush=True)
+    if verdict.lost:
+        say(f"    lost: {verdict.lost[:10]}", flush=True)
+    if verdict.doubled:
+        say(f"    doubled: {verdict.doubled[:10]}", flush=True)
+    for line in verdict.strange[:3]:
+        say(f"    never sent: {line}", flush=True)
+    for line in verdict.problems:
+        say(f"    {line}", flush=True)
+    if folder:
+        say(f"    logs: {folder}", flush=True)
+
+
+def run_all(world, jobs, logs, until=None):
+    """jobs: (scenario, server, seed), in order; gives the rows of the table."""
+    rows = {}
+    for scenario, kind, seed in jobs:
+        if until and time.monotonic() > until:
+            break
+        began = time.monotonic()
+        verdict, folder = run_once(world, scenario, kind, seed, logs)
+        tell(scenario, kind, seed, verdict, folder, time.monotonic() - began)
+        rows.setdefault((scenario.name, kind), Row(scenario, kind)).add(verdict)
+    return list(rows.values())
