@@ -13,7 +13,7 @@ from .oracle import Verdict
 from .scenario import SCENARIOS
 from .world import Run
 
-GROUPS = ("processes",)
+GROUPS = ("processes", "network")
 
 
 def load_scenarios():
