@@ -90,7 +90,7 @@ static void report(Room *room, RoomState state, const char *format, ...)
 static void join(Room *room, usec_t now)
 {
     room->phase = ROOM_PHASE_JOINING;
-    room->created = false;
+    room->created = room->wants_voice = false;
     room->self_ping_sent = false;
     room->next_self_ping_usec = USEC_INFINITY;
     room->deadline_usec = now + ROOM_JOIN_USEC;
@@ -152,6 +152,7 @@ void room_leave(Room *room)
     bool present = room->phase >= ROOM_PHASE_JOINING;
 
     room->phase = ROOM_PHASE_IDLE;
+    room->wants_voice = false;
     room->deadline_usec = USEC_INFINITY;
     room->next_self_ping_usec = USEC_INFINITY;
     if (present)
@@ -262,6 +263,12 @@ static void entered(Room *room, const RoomPresence *presence, usec_t now)
 {
     if (presence->nick && strlen(presence->nick) <= ROOM_NICK_MAX)
         snprintf(room->nick, sizeof(room->nick), "%s", presence->nick);
+    room->voiceless = presence->voiceless;
+    if (room->phase == ROOM_PHASE_WAITING && room->wants_voice && !room->voiceless) {
+        report(room, ROOM_JOINING, "%s", "");
+        join(room, now);
+        return;
+    }
     if (room->phase != ROOM_PHASE_JOINING)
         return;
 
@@ -279,7 +286,7 @@ void room_presence(Room *room, const RoomPresence *presence, usec_t now, uint32_
     bool ours = (presence->status & ROOM_STATUS_SELF) ||
                 (presence->nick && streq(presence->nick, room->nick));
 
-    if (room->phase < ROOM_PHASE_JOINING)
+    if (room->phase < ROOM_PHASE_JOINING && (presence->type || !room->wants_voice))
         return;
 
     if (!presence->type) {
@@ -343,6 +350,20 @@ void room_not_in(Room *room, const char *condition, usec_t now, uint32_t random)
     out_because(room, now, random,
                 "room %s refused a message because we are not in it (%s); joining again", room->jid,
                 condition);
+}
+
+/* We stay, for one that stays away can't be given a voice, and join again now and then, in case
+ * the account has become a member. */
+bool room_forbidden(Room *room, usec_t now, uint32_t random)
+{
+    if (!room->voiceless || room->phase < ROOM_PHASE_HISTORY)
+        return false;
+    out_because(room, now, random,
+                "room %s gives the account no voice; make the account a member of it, or grant "
+                "it voice",
+                room->jid);
+    room->wants_voice = true;
+    return true;
 }
 
 /* XEP-0410, section 3.2. */

@@ -48,6 +48,7 @@ typedef struct RoomPresence {
     const char *nick;      /* the resource of `from`; NULL: the room itself */
     const char *type;      /* NULL: available */
     unsigned status;       /* of RoomStatus */
+    bool voiceless;        /* the role "visitor": many rooms don't let it speak */
     bool destroyed;        /* <destroy/> */
     const char *condition; /* type error: NULL where it has none */
     const char *text;      /* of the error or <reason/>, as the server has it, or NULL */
@@ -88,6 +89,8 @@ typedef struct Room {
     unsigned nick_number;         /* 1: the wanted one */
     RoomPhase phase;
     bool created;
+    bool voiceless;        /* our role */
+    bool wants_voice;      /* why we are out; we are still present in the room */
     usec_t deadline_usec;  /* of the phase; USEC_INFINITY: none */
     usec_t self_ping_usec; /* interval */
     usec_t next_self_ping_usec;
@@ -111,6 +114,9 @@ void room_subject(Room *room, usec_t now); /* a message that has a subject and n
 void room_looked_up(Room *room, usec_t now);
 /* The room answered a message of ours with an error that says that we are not in it. */
 void room_not_in(Room *room, const char *condition, usec_t now, uint32_t random);
+/* The room answered a message of ours with `forbidden`. True when that is for want of a voice, and
+ * not for what the message says. */
+bool room_forbidden(Room *room, usec_t now, uint32_t random);
 /* `condition` NULL: a result. */
 void room_self_ping_answer(Room *room, const char *condition, usec_t now, uint32_t random);
 void room_tick(Room *room, usec_t now, uint32_t random); /* deadline reached, or not yet */

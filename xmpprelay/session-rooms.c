@@ -197,7 +197,9 @@ static void message_failed(Session *session, SessionRoom *room, FlightEntry *ent
                            const StreamMessage *message)
 {
     const char *condition = message->condition ? message->condition : "no condition";
-    FailedKind kind = failed_kind(room, entry->id, message);
+    bool voiceless = !room->is_contact && streq(condition, "forbidden") &&
+                     room_forbidden(&room->room, now_usec(CLOCK_MONOTONIC), random_number());
+    FailedKind kind = voiceless ? FAILED_REJOIN : failed_kind(room, entry->id, message);
     char reason[LINK_REASON_MAX];
 
     snprintf(reason, sizeof(reason), "%.200s refused the message: %.60s%s%s%s",
@@ -206,6 +208,7 @@ static void message_failed(Session *session, SessionRoom *room, FlightEntry *ent
     tell_failed(session, room, entry->id, kind, reason);
     flight_remove(&room->flight, entry);
     if (kind == FAILED_REJOIN) {
+        /* nothing, when it is for want of a voice: then we are out already */
         room_not_in(&room->room, condition, now_usec(CLOCK_MONOTONIC), random_number());
         run_room(session, room);
     }
@@ -260,6 +263,7 @@ static void on_presence(void *userdata, const StreamPresence *presence)
         RoomPresence in = {
             .type = presence->type,
             .status = presence->status,
+            .voiceless = presence->voiceless,
             .destroyed = presence->destroyed,
             .condition = presence->condition,
             .text = presence->text,

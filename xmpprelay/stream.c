@@ -464,6 +464,8 @@ static void receive_presence(Stream *stream, xmpp_stanza_t *stanza)
             presence.status |= room_status_from_code(code);
         else if (is_type(name, "destroy"))
             presence.destroyed = true;
+        else if (is_type(name, "item"))
+            presence.voiceless = is_type(xmpp_stanza_get_attribute(child, "role"), "visitor");
         if (is_type(name, "destroy") || is_type(name, "item"))
             if (!*presence.text)
                 get_text(stream, xmpp_stanza_get_child_by_name(child, "reason"), presence.text);

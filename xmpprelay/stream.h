@@ -52,6 +52,7 @@ typedef struct StreamMessage {
 typedef struct StreamPresence {
     const char *from, *type;    /* may be NULL */
     unsigned status;            /* XEP-0045: of RoomStatus */
+    bool voiceless;             /* XEP-0045: role "visitor" */
     bool destroyed;             /* XEP-0045: <destroy/> */
     const char *condition;      /* type error */
     char text[STREAM_TEXT_MAX]; /* of the error, or the <reason/>; clean, or "" */

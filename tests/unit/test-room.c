@@ -173,6 +173,45 @@ static void room_created_is_configured_and_said(void **state)
     expect_report(&room, ROOM_READY, "did not exist");
 }
 
+static void room_that_forbids_for_want_of_a_voice_is_out_until_it_gives_one(void **state)
+{
+    Room room = ready_room();
+    RoomPresence visitor = { .nick = "bot", .status = ROOM_STATUS_SELF, .voiceless = true };
+    RoomPresence other = { .nick = "alice" };
+
+    assert_false(room_forbidden(&room, START, 0)); /* the message was the cause */
+    expect_nothing(&room);
+    room_presence(&room, &visitor, START, 0);
+    expect_nothing(&room); /* where a room is not moderated, visitors may speak */
+    assert_true(room_forbidden(&room, START, 0));
+    expect_report(&room, ROOM_OUT, "no voice");
+    assert_false(room_forbidden(&room, START, 0));
+    room_presence(&room, &visitor, START, 0);
+    room_presence(&room, &other, START, 0);
+    expect_nothing(&room);
+    self_presence(&room, "bot", 0, START);
+    expect_report(&room, ROOM_JOINING, NULL);
+    expect(&room, ROOM_ACTION_JOIN, "bot");
+    self_presence(&room, "bot", 0, START);
+    room_subject(&room, START);
+    expect_report(&room, ROOM_READY, NULL);
+}
+
+static void room_without_a_voice_is_joined_again(void **state)
+{
+    Room room = joining_room();
+    RoomPresence visitor = { .nick = "bot", .status = ROOM_STATUS_SELF, .voiceless = true };
+
+    room_presence(&room, &visitor, START, 0);
+    room_subject(&room, START);
+    expect_report(&room, ROOM_READY, NULL);
+    assert_true(room_forbidden(&room, START, 0));
+    expect_report(&room, ROOM_OUT, "no voice");
+    room_tick(&room, room_deadline(&room), 0);
+    expect_report(&room, ROOM_JOINING, NULL);
+    expect(&room, ROOM_ACTION_JOIN, "bot");
+}
+
 static void room_nick_given_by_the_server_is_kept(void **state)
 {
     Room room = joining_room();
@@ -457,6 +496,8 @@ int main(void)
         cmocka_unit_test(room_is_ready_only_when_its_archive_was_looked_up),
         cmocka_unit_test(room_left_while_its_archive_is_looked_up_is_joined_again),
         cmocka_unit_test(room_created_is_configured_and_said),
+        cmocka_unit_test(room_that_forbids_for_want_of_a_voice_is_out_until_it_gives_one),
+        cmocka_unit_test(room_without_a_voice_is_joined_again),
         cmocka_unit_test(room_nick_given_by_the_server_is_kept),
         cmocka_unit_test(room_nick_conflicts_are_bounded),
         cmocka_unit_test(room_longest_nick_is_varied_between_characters),
