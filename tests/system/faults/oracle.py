@@ -52,7 +52,9 @@ def judge_room(run, verdict, name, room, order):
         counted[number] = counted.get(number, 0) + 1
         if counted[number] == 1:
             first.append((number, message))
-    verdict.lost += [(name, n) for n in sorted(run.load.accepted)
+    verdict.strange += [f"{name}: number {n}, which was to be set aside"
+                        for n in sorted(run.load.poison & counted.keys())]
+    verdict.lost += [(name, n) for n in sorted(run.load.accepted.keys() - run.load.poison)
                      if name in run.load.names(n) and n not in counted]
     verdict.doubled += [(name, n, times) for n, times in sorted(counted.items()) if times > 1]
 
@@ -85,7 +87,7 @@ def in_order(run, room):
     for message in run.reader.messages("ALERT", room):
         if message["how"] != "archive":
             place = archived.get(message["archive_id"], place)
-        if message["how"] == "history":
+        if message["how"] == "history" and message["archive_id"] not in archived:
             continue
         messages.append((archived.get(message["archive_id"], place), message))
     known = {m["id"] for _, m in messages}

@@ -13,7 +13,7 @@ from .oracle import Verdict
 from .scenario import SCENARIOS
 from .world import Run
 
-GROUPS = ("processes", "network")
+GROUPS = ("processes", "network", "rooms")
 
 
 def load_scenarios():
@@ -22,8 +22,8 @@ def load_scenarios():
     return SCENARIOS
 
 
-def run_once(world, scenario, kind, seed, logs):
-    """One run; its verdict, and the folder of its logs where it failed."""
+def run_once(world, scenario, kind, seed, logs, keep=False):
+    """One run; its verdict, and the folder of its logs where it failed, or where to keep them."""
     run = Run(world, scenario, kind, seed)
     try:
         run.start()
@@ -41,7 +41,7 @@ def run_once(world, scenario, kind, seed, logs):
         run.close()
     verdict.problems += run.problems[known:]
     allowed = scenario.doubled.get(kind, (0, ""))[0]
-    folder = run.keep_logs(logs) if verdict.failed(allowed) else None
+    folder = run.keep_logs(logs) if keep or verdict.failed(allowed) else None
     return verdict, folder
 
 
@@ -107,14 +107,14 @@ def tell(scenario, kind, seed, verdict, folder, took, say=print):
         say(f"    logs: {folder}", flush=True)
 
 
-def run_all(world, jobs, logs, until=None):
+def run_all(world, jobs, logs, keep=False, until=None):
     """jobs: (scenario, server, seed), in order; gives the rows of the table."""
     rows = {}
     for scenario, kind, seed in jobs:
         if until and time.monotonic() > until:
             break
         began = time.monotonic()
-        verdict, folder = run_once(world, scenario, kind, seed, logs)
+        verdict, folder = run_once(world, scenario, kind, seed, logs, keep)
         tell(scenario, kind, seed, verdict, folder, time.monotonic() - began)
         rows.setdefault((scenario.name, kind), Row(scenario, kind)).add(verdict)
     return list(rows.values())

@@ -25,6 +25,8 @@ from support.reader import Reader
 from . import oracle
 from .load import Load, words
 
+# Of each server: its configuration.
+CONFIGURATIONS = {"prosody": "prosody/prosody.cfg.lua", "ejabberd": "ejabberd/ejabberd.yml"}
 KINDS = {"prosody": Prosody, "ejabberd": Ejabberd}
 DESTINATIONS = (["ops"], ["night"], ["ops", "night"])
 QUICK_SESSION = ('session: { silence = "4s"; ping = "2s"; self_ping = "2s"; backoff = "200ms"; '
@@ -58,6 +60,18 @@ class World:
 
     def close(self):
         self.place.close()
+
+
+class ChangedServer:
+    """Puts back a server's configuration."""
+
+    def __init__(self, server, path, before):
+        self.server, self.path, self.before = server, path, before
+
+    def close(self):
+        self.server.stop()
+        self.path.write_text(self.before)
+        self.server.start()
 
 
 class Run:
@@ -114,13 +128,25 @@ class Run:
         self.milterd.start()
         self.relay.wait_ready()
 
-    def add_reader(self, account="reader"):
+    def add_reader(self, account="reader", nick=None, rooms=None):
         return Reader(
             self.server, self.world.authority, f"{account}@{self.server.domain}",
-            ACCOUNTS[account], list(self.rooms.values()), account,
+            ACCOUNTS[account], rooms or list(self.rooms.values()), nick or account,
             log=self.place / "log" / "reader.log")
 
     # For scenarios.
+
+    def configure_server(self, **changes):
+        """By server: (old, new) of its configuration, for this run."""
+        path = self.place / CONFIGURATIONS[self.kind]
+        before = text = path.read_text()
+        for old, new in changes.get(self.kind, ()):
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        self.helpers.append(ChangedServer(self.server, path, before))
+        self.server.stop()
+        path.write_text(text)
+        self.server.start()
 
     def some_are_through(self, least=0.2, most=0.6):
         """Waits until a part of the mails, drawn from the seed, was taken."""
@@ -158,6 +184,10 @@ class Run:
         daemon.process.wait()
         wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children),
                    f"the children of {daemon.process.name} to end with it")
+
+    def drop_connection(self):
+        """The session ends, and a new one has to come."""
+        os.kill(self.session, signal.SIGKILL)
 
     def restart(self, *daemons):
         """As the service manager does it, some time later."""

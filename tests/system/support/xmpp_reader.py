@@ -180,15 +180,25 @@ class Reader(slixmpp.ClientXMPP):
                 field = ET.SubElement(form, f"{{{DATA}}}field", var=name)
                 ET.SubElement(field, f"{{{DATA}}}value").text = value
             await iq.send(timeout=60)
-        elif kind == "affiliation" or kind == "kick":
+        elif kind in ("affiliation", "kick", "role"):
             iq = self.make_iq_set(ito=room)
             query = ET.SubElement(iq.xml, f"{{{MUC_ADMIN}}}query")
-            if kind == "kick":
-                ET.SubElement(query, f"{{{MUC_ADMIN}}}item", nick=command["nick"], role="none")
+            if kind in ("kick", "role"):
+                ET.SubElement(query, f"{{{MUC_ADMIN}}}item", nick=command["nick"],
+                              role=command.get("role", "none"))
             else:
                 ET.SubElement(query, f"{{{MUC_ADMIN}}}item", jid=command["jid"],
                               affiliation=command["affiliation"])
             await iq.send(timeout=60)
+        elif kind == "destroy":
+            iq = self.make_iq_set(ito=room)
+            query = ET.SubElement(iq.xml, f"{{{MUC_OWNER}}}query")
+            ET.SubElement(query, f"{{{MUC_OWNER}}}destroy")
+            await iq.send(timeout=60)
+        elif kind == "join":
+            self.join(room)
+        elif kind == "nick":
+            self.send_raw(f"<presence to='{room}/{command['nick']}'/>")
         elif kind == "say":
             self.send_raw(f"<message to='{room}' type='groupchat' id='{uuid.uuid4().hex}'>"
                           f"<body>{command['body']}</body></message>")
