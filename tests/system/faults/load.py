@@ -35,7 +35,7 @@ class Load:
         self.total = total
         self.accepted = {}  # number → when
         self.errors = collections.Counter()  # what was answered instead of 250
-        self.submissions_failed = 0
+        self.poison = set()  # numbers of mails that are large, and that no room shall have
         self.giving_up = threading.Event()
         self._lock = threading.Lock()
         self._pause = seconds * SMTP_SESSIONS / max(1, total)
@@ -62,7 +62,8 @@ class Load:
                 f"Subject: ALERT {words(self.names(number))} number {number}.\r\n"
                 f"Date: {formatdate(localtime=True)}\r\n"
                 f"Message-ID: <{number}.{self._seed}@load.mail.test>\r\n\r\n"
-                f"This is number {number}.\r\nThe disk of web{number % 9} is full.\r\n").encode()
+                f"This is number {number}.\r\nThe disk of web{number % 9} is full.\r\n"
+                + ("more and more of it\r\n" * 900 if number in self.poison else "")).encode()
 
     def wait_accepted(self, count, timeout=120):
         wait_until(lambda: len(self.accepted) >= count or self.failure,

@@ -13,7 +13,7 @@ from .oracle import Verdict
 from .scenario import SCENARIOS
 from .world import Run
 
-GROUPS = ("processes", "network", "rooms")
+GROUPS = ("processes", "network", "rooms", "refusals")
 
 
 def load_scenarios():
