@@ -194,6 +194,8 @@ static void room_that_forbids_for_want_of_a_voice_is_out_until_it_gives_one(void
     expect(&room, ROOM_ACTION_JOIN, "bot");
     self_presence(&room, "bot", 0, START);
     room_subject(&room, START);
+    expect(&room, ROOM_ACTION_LOOK_UP, "bot");
+    room_looked_up(&room, START);
     expect_report(&room, ROOM_READY, NULL);
 }
 
@@ -204,6 +206,8 @@ static void room_without_a_voice_is_joined_again(void **state)
 
     room_presence(&room, &visitor, START, 0);
     room_subject(&room, START);
+    expect(&room, ROOM_ACTION_LOOK_UP, "bot");
+    room_looked_up(&room, START);
     expect_report(&room, ROOM_READY, NULL);
     assert_true(room_forbidden(&room, START, 0));
     expect_report(&room, ROOM_OUT, "no voice");
