@@ -31,7 +31,7 @@ static inline Mail mail_of_file(const char *name)
     size_t size;
     FILE *file;
 
-    snprintf(path, sizeof(path), SOURCE_ROOT "/tests/mails/%s", name);
+    snprintf(path, sizeof(path), SOURCE_ROOT "/tests/unit/mails/%s", name);
     file = fopen(path, "re");
     assert_non_null(file);
     size = fread(bytes, 1, sizeof(bytes), file);
