@@ -118,12 +118,16 @@ static void watch_log(void *userdata, xmpp_log_level_t level, const char *area, 
 
 static int on_socket(xmpp_conn_t *conn, void *socket)
 {
+    const struct linger drop = { .l_onoff = 1 };
     const int yes = 1;
     int fd = *(int *)socket;
 
     the_stream->fd = fd;
     /* Small stanzas each way: without it they wait for delayed acknowledgements. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    /* What is unsent when the socket is closed is dropped. Else the kernel might deliver it long
+     * after the network has come back, when it has been found missing and was said again. */
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &drop, sizeof(drop));
     return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -1 : 0;
 }
 

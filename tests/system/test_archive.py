@@ -149,6 +149,35 @@ def test_nothing_of_unknown_fate_asks_no_archive(make_session, make_fake, passwo
     assert not [data for data in asked if b"urn:xmpp:mam" in data]
 
 
+def test_lost_connection_delivers_nothing_later(make_session, make_fake, password):
+    """By then the archive has been asked, and what was missing there has been said again."""
+    jid, ids, received, over = "ops@rooms.fake.test", [new_id() for _ in range(64)], [], []
+
+    def then(connection):
+        connection.sendall(joined(jid))
+        while not over:
+            time.sleep(0.1)
+        try:
+            while data := connection.recv(65536):
+                received.append(data)
+            over.append("closed")
+        except ConnectionResetError:
+            over.append("reset")
+
+    fake = make_fake(then=then, buffer=65536)
+    session = make_session().start(
+        account(fake, password, tls=link.INSECURE_NONE), room(0, jid), ping=1)
+    session.wait_ready()
+    for stanza_id in ids:
+        session.post(0, stanza_id, "x" * 30_000)
+    assert "silent" in session.wait_end(timeout=30)["reason"]
+    time.sleep(1)
+    over.append("the network is back")
+    wait_until(lambda: len(over) == 2, "the server to see the end")
+    assert over[1] == "reset"
+    assert len(b"".join(received)) < 10 * 30_000
+
+
 # Archives that are not what they should be.
 
 JID = "ops@rooms.fake.test"

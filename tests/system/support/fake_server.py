@@ -19,7 +19,7 @@ class FakeServer:
 
     domain = "fake.test"
 
-    def __init__(self, then=None, instead=None, certificate=None):
+    def __init__(self, then=None, instead=None, certificate=None, buffer=None):
         self.then = then
         self.instead = instead
         self.context = None
@@ -27,6 +27,8 @@ class FakeServer:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(certificate[1], certificate[0])
         self.listener = socket.create_server(("127.0.0.1", 0))
+        if buffer:  # of the kernel, for what has come and is not read
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.port = self.listener.getsockname()[1]
         self.received = b""
         threading.Thread(target=self._run, daemon=True).start()
