@@ -8,6 +8,7 @@ import pytest
 
 from support import session as link
 from support.bridge import ACCOUNTS
+from support.ejabberd import Ejabberd
 from support.place import wait_until
 from support.prosody import Prosody
 from support.session import account, contact, room
@@ -17,10 +18,13 @@ from test_session import (  # noqa: F401
 STORED = b"<delay xmlns='urn:xmpp:delay' stamp='2026-11-21T12:00:00Z'/>"
 
 
-@pytest.fixture(scope="module")
-def prosody_without_archive(place, authority):
-    server = Prosody(place, authority, ACCOUNTS, name="prosody-plain", archive=False).start()
-    yield server
+@pytest.fixture(scope="module", params=["prosody", "ejabberd"])
+def without_archive(request, place, authority):
+    if request.param == "prosody":
+        server = Prosody(place, authority, ACCOUNTS, name="prosody-plain", archive=False)
+    else:
+        server = Ejabberd(place, authority, ACCOUNTS, name="ejabberd-plain", archive=None)
+    yield server.start()
     server.process.kill()
 
 
@@ -111,10 +115,9 @@ def test_archive_of_the_account_proves_what_was_for_a_contact(any_server, make_s
     session.wait("done", id=lost)
 
 
-def test_server_without_archive_is_asked_and_makes_it_no_worse(prosody_without_archive,
-                                                               make_session, make_reader,
-                                                               authority, password):
-    server, arrived, lost = prosody_without_archive, new_id(), new_id()
+def test_server_without_archive_is_asked_and_makes_it_no_worse(without_archive, make_session,
+                                                               make_reader, authority, password):
+    server, arrived, lost = without_archive, new_id(), new_id()
     jid = new_room(server)
     settings = account(server, password, authority.certificate)
     make_reader(server, jid)

@@ -15,7 +15,7 @@ from support.postfix import session_send
 
 
 def said(reader, room=None):
-    """How often each numbered alert was said: what the reader saw, and what the room's archive holds
+    """How often each numbered alert was said: what the reader saw, and what the archive holds
     that it did not see."""
     reader.archive(room)
     return collections.Counter(
