@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Mail that comes more than once, and mail that Postfix keeps because we asked it to."""
 
+import os
 import signal
 import subprocess
 import time
@@ -58,6 +59,12 @@ def test_mail_of_cron_stays_in_the_maildrop_and_is_said_once(outage, hangs):
     waiting, = outage.postfix.queued()
     assert waiting["queue_name"] == "maildrop"
     assert waiting["sender"] == "root@mail.test"
+    # Longer than mail stays in any other queue, as far as Postfix knows.
+    file = outage.postfix.queue / "maildrop" / waiting["queue_id"]
+    os.utime(file, (file.stat().st_atime, time.time() - 8 * 86400))
+    tried = outage.tried()
+    wait_until(lambda: outage.tried() >= tried + 2, "Postfix to try twice more")
+    assert "has been queued for 8 days" in outage.postfix.log_text()
 
     if hangs:
         outage.relay.process.send_signal(signal.SIGCONT)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The other mail server: Sendmail speaks the milter protocol in its own manner."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from support import mails
+from support.place import wait_until
 from support.postfix import session_send
 from support.sendmail import Sendmail, Unavailable, unpack
 
@@ -102,3 +104,33 @@ def test_mail_waits_with_its_sender_while_the_relay_is_stopped_by_sendmail(runni
     assert sendmail.send(mail)[0] == 250
     running.reader.wait_message("Sendmail's client keeps")
     assert len(running.reader.archive()) == 1
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["gone", "hangs"])
+def test_mail_of_cron_stays_in_the_client_queue_of_sendmail(bridge, sendmail, hangs):
+    bridge.milterd.relay_extra = 'timeout = "1s";'
+    bridge.start()
+    if hangs:
+        bridge.relay.process.send_signal(signal.SIGSTOP)
+    else:
+        bridge.relay.stop()
+    subject = f"ALERT of cron by Sendmail, relay {'hangs' if hangs else 'gone'}"
+    mail = f"From: root (Cron Daemon)\nTo: root\nSubject: {subject}\n\nno space left\n"
+    done = sendmail.sendmail("-oi", "-f", "root@sm.mail.test", "ops@mail.test", input=mail)
+    assert done.returncode == 0
+    for _ in range(2):
+        assert sendmail.client_queued() == 1
+        assert "Deferred: 451" in sendmail.sendmail("-q", "-v").stdout
+    assert not sendmail.delivered(subject.encode())
+
+    if hangs:
+        bridge.relay.process.send_signal(signal.SIGCONT)
+        bridge.reader.wait_message(subject)
+    else:
+        bridge.relay.start().wait_ready()
+    wait_until(lambda: sendmail.sendmail("-q") and not sendmail.client_queued(),
+               "the queue to be empty", interval=0.5)
+    sendmail.wait_delivered(subject.encode())
+    bridge.send(mails.plain("ALERT behind it"))
+    bridge.reader.wait_message("ALERT behind it")
+    assert len(bridge.reader.archive()) == 2

@@ -108,8 +108,42 @@ echo sm.mail.test >/proc/sys/kernel/hostname || exit
 exec {files}/usr/libexec/sendmail/sendmail -Am -bs -C{home}/sendmail.cf
 """, mode=0o755)
         self.submit_command = ["unshare", "--uts", submitter]
+        self.prepare_submission(name, files)
         self.process = place.process(
             name, ["unshare", "--uts", starter], env=self.environment(files), cwd=home)
+
+    def prepare_submission(self, name, files):
+        """The sendmail(1) of Sendmail is a client of its MTA, with a queue of its own."""
+        home = self.place / name
+        self.client_queue = self.place.folder(f"{name}/client", USER, USER, 0o770)
+        source = self.place.file(f"{name}/msp.mc", f"""\
+divert(0)dnl
+include(`{files}/usr/share/sendmail/cf/m4/cf.m4')dnl
+VERSIONID(`private')dnl
+OSTYPE(`linux')dnl
+define(`confCF_VERSION', `Submit')dnl
+define(`MSP_QUEUE_DIR', `{self.client_queue}')dnl
+define(`STATUS_FILE', `{home}/client-statistics')dnl
+define(`confPID_FILE', `{home}/client.pid')dnl
+define(`confHOSTS_FILE', `{home}/hosts')dnl
+define(`confSERVICE_SWITCH_FILE', `{home}/switch')dnl
+define(`confDOMAIN_NAME', `sm.mail.test')dnl
+define(`confDONT_PROBE_INTERFACES', `true')dnl
+define(`confRUN_AS_USER', `{USER}')dnl
+define(`confTRUSTED_USER', `{USER}')dnl
+define(`confDONT_BLAME_SENDMAIL', `TrustStickyBit,GroupWritableDirPathSafe')dnl
+define(`RELAY_MAILER_ARGS', `TCP $h {self.port}')dnl
+FEATURE(`msp', `[127.0.0.1]')dnl
+""")
+        done = run([files / "usr/bin/m4", f"-D_CF_DIR_={files}/usr/share/sendmail/cf/", source],
+                   check=True, env=self.environment(files))
+        self.place.file(f"{name}/msp.cf", done.stdout)
+        program = self.place.file(f"{name}/msp", f"""\
+#!/bin/sh
+echo sm.mail.test >/proc/sys/kernel/hostname || exit
+exec {files}/usr/libexec/sendmail/sendmail -Ac -C{home}/msp.cf "$@"
+""", mode=0o755)
+        self.sendmail_command = ["unshare", "--uts", program]
 
     @staticmethod
     def environment(files):
@@ -154,6 +188,15 @@ exec {files}/usr/libexec/sendmail/sendmail -Am -bs -C{home}/sendmail.cf
             said = answer()
             program.stdin.write(b"QUIT\r\n")
         return int(said[:3])
+
+    def sendmail(self, *arguments, **options):
+        """sendmail(1), as cron runs it."""
+        return run([*self.sendmail_command, *arguments], env=self.process.env,
+                   cwd=self.process.cwd, **options)
+
+    def client_queued(self):
+        """How many mails wait on this side of the MTA."""
+        return len(list(self.client_queue.glob("qf*")))
 
     def wait_delivered(self, containing, timeout=60):
         wait_until(lambda: containing in self.inbox.read_bytes(),
