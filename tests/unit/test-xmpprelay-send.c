@@ -325,10 +325,10 @@ static void send_without_relay_ends_with_75(void **state)
     Relay *relay = *state;
 
     relay->fd = close_fd(relay->fd);
-    assert_int_equal(run(relay, ARGUMENTS("--", "x"), NULL, 0), 75);
+    assert_int_equal(run(relay, ARGUMENTS("-T", "300ms", "--", "x"), NULL, 0), 75);
     assert_non_null(strstr(relay->said, relay->address.sun_path));
     assert_int_equal(unlink(relay->address.sun_path), 0);
-    assert_int_equal(run(relay, ARGUMENTS("--", "x"), NULL, 0), 75);
+    assert_int_equal(run(relay, ARGUMENTS("-T", "300ms", "--", "x"), NULL, 0), 75);
     assert_non_null(strstr(relay->said, "there is no relay"));
 }
 
