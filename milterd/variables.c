@@ -177,6 +177,19 @@ static int from_domain(Mail *mail, char **ret)
     return r < 0 || !at ? r : line_dup(at + 1, ret);
 }
 
+/* Takes the backslashes away that quote what stands behind them, in place. */
+static void unquote(char *text)
+{
+    char *to = text;
+
+    for (const char *at = text; *at; at++) {
+        if (*at == '\\' && at[1])
+            at++;
+        *to++ = *at;
+    }
+    *to = '\0';
+}
+
 /* `Name <a@x>`, `"Name, B" <a@x>` and `a@x (Name)`. */
 static int from_name(Mail *mail, char **ret)
 {
@@ -205,9 +218,7 @@ static int from_name(Mail *mail, char **ret)
     name = strndup(from, (size_t)(end - from));
     if (!name)
         return -ENOMEM;
-    for (char *at = name; *at; at++)
-        if (*at == '\\' && at[1])
-            memmove(at, at + 1, strlen(at));
+    unquote(name);
     *ret = name;
     return 0;
 }

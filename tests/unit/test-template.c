@@ -79,6 +79,32 @@ static void template_names_what_every_mail_has(void **state)
     assert_rendered("[${queue_id}${envelope_from}${header:X-Absent}${macro:absent}]", "[]");
 }
 
+/* A sender writes it, and it may be a quarter of a megabyte long. */
+static void template_reads_a_long_name_at_once(void **state)
+{
+    enum {
+        SIZE = 250000
+    };
+    static char text[SIZE + 64] = "From: ";
+    _cleanup_(template_freep) Template *template = NULL;
+    char reason[TEMPLATE_REASON_MAX];
+    usec_t began;
+    Rendered result;
+
+    memset(text + 6, '\\', SIZE);
+    strcpy(text + 6 + SIZE, " <nms@example.org>\n\n");
+
+    _cleanup_mail_ Mail mail = mail_of_text(text);
+    _cleanup_(variables_done) Variables variables = { .mail = &mail };
+
+    assert_int_equal(template_new("${from_name}", &template, reason), 0);
+    began = now_usec(CLOCK_THREAD_CPUTIME_ID);
+    assert_int_equal(template_render(template, &variables, SIZE, &result), 0);
+    assert_true(now_usec(CLOCK_THREAD_CPUTIME_ID) - began < USEC_PER_SEC);
+    assert_int_equal(strlen(result.text), SIZE / 2);
+    free(result.text);
+}
+
 static void template_has_text_for_values_and_for_want_of_them(void **state)
 {
     assert_rendered("${queue_id:-none}", "none");
@@ -201,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(template_names_what_every_mail_has),
+        cmocka_unit_test(template_reads_a_long_name_at_once),
         cmocka_unit_test(template_has_text_for_values_and_for_want_of_them),
         cmocka_unit_test(template_dollars_and_braces_are_written_twice),
         cmocka_unit_test(template_that_is_broken_is_refused),
