@@ -16,9 +16,9 @@
 /* What is being loaded. */
 typedef struct Load {
     Profiles *profiles;
-    ConfigFile *file;       /* whose errors all errors become */
-    const ConfigNode *node; /* the key in it, or NULL */
-    size_t n_before;        /* profiles of the folders before this one */
+    ConfigFile *file;               /* whose errors all errors become */
+    const ConfigNode *node;         /* the key in it, or NULL */
+    bool from_folder[PROFILES_MAX]; /* which profiles the folder that is read has given */
 } Load;
 
 Profiles *profiles_free(Profiles *profiles)
@@ -50,9 +50,10 @@ static int add_consume(Load *load, const char *path, Profile *profile)
 
     while (i < profiles->n && !streq(profiles->items[i]->name, profile->name))
         i++;
-    if (i < load->n_before) {
+    if (i < profiles->n && !load->from_folder[i]) {
         profile_free(profiles->items[i]);
         profiles->items[i] = profile;
+        load->from_folder[i] = true;
         return 0;
     }
     if (i < profiles->n || profiles->n >= PROFILES_MAX) {
@@ -72,6 +73,7 @@ static int add_consume(Load *load, const char *path, Profile *profile)
     }
     profiles->items = items;
     profiles->items[profiles->n++] = profile;
+    load->from_folder[i] = true;
     return 0;
 }
 
@@ -114,7 +116,7 @@ static int load_folder(Load *load, const char *folder)
                          strerrordesc_np(errno));
         return 0;
     }
-    load->n_before = load->profiles->n;
+    memset(load->from_folder, 0, sizeof(load->from_folder));
     for (int i = 0; i < n; i++) {
         char path[PATH_MAX];
 
@@ -165,7 +167,7 @@ static int sum_up(Profiles *profiles)
 int profiles_load(const ConfigStrings *folders, const char *path, ConfigFile *file, Profiles **ret)
 {
     _cleanup_(profiles_freep) Profiles *profiles = calloc(1, sizeof(*profiles));
-    Load load = { profiles, file, config_find(file, "profiles"), 0 };
+    Load load = { profiles, file, config_find(file, "profiles"), {} };
     const char *slash = strrchr(path, '/');
     int above = slash ? (int)(slash - path) + 1 : 0, r = profiles ? 0 : -ENOMEM;
 

@@ -106,6 +106,25 @@ static void profiles_of_one_folder_have_names_of_their_own(void **state)
                            "already\n"));
 }
 
+/* Those that replace others are no exception: which of two copies counts must not be left open. */
+static void profiles_that_replace_another_have_names_of_their_own(void **state)
+{
+    Folder *folder = *state;
+    char path[64];
+
+    snprintf(path, sizeof(path), "%s/q", folder->path);
+    assert_int_equal(mkdir(path, 0755), 0);
+    write_profile(folder, "p/a.conf", "a", "", "*", "A");
+    write_profile(folder, "q/a.conf", "a", "", "*", "mine");
+    write_profile(folder, "q/old.conf", "a", "", "*", "mine before");
+    assert_int_equal(folder_load(folder, "profiles = [ \"p\", \"q\" ];\n"
+                                         "rules: ( { name = \"r\"; " EVERY " } );"),
+                     -EINVAL);
+    assert_non_null(strstr(folder->said,
+                           "/q/old.conf: another file of its folder has a profile \"a\" "
+                           "already\n"));
+}
+
 static void profiles_folder_that_is_named_must_be_there(void **state)
 {
     Folder *folder = *state;
@@ -334,6 +353,7 @@ int main(void)
         TEST(profiles_of_later_folders_replace_those_of_their_name),
         TEST(profiles_that_are_wrong_are_errors_of_the_configuration),
         TEST(profiles_of_one_folder_have_names_of_their_own),
+        TEST(profiles_that_replace_another_have_names_of_their_own),
         TEST(profiles_folder_that_is_named_must_be_there),
         TEST(rule_chooses_how_a_mail_is_read),
         TEST(rule_changes_what_the_profile_has_read),
