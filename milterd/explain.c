@@ -113,7 +113,10 @@ static usec_t present_of(const Mail *mail)
     const char *date = mail_header(mail, "Date");
     usec_t usec;
 
-    return date && mime_date_read(date, &usec) ? usec : now_usec(CLOCK_REALTIME);
+    /* What lies further ahead than a record can tell is no present. */
+    if (date && mime_date_read(date, &usec) && usec / USEC_PER_SEC < RECORD_TIME_LIMIT)
+        return usec;
+    return now_usec(CLOCK_REALTIME);
 }
 
 static int judge_rule(Judgement *judgement, const AlertSettings *settings, const Rule *rule)

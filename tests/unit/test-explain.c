@@ -313,6 +313,23 @@ static void explain_the_present_is_the_mail_s_date(void **state)
     assert_member(alert, "message", "*old*\n```\ntext\n```");
 }
 
+/* RFC 5322 allows any year from 1900 on; spam comes from the year 9999. */
+static void explain_takes_no_far_future_for_the_present(void **state)
+{
+    static const char mail[] = "From: nms@nms.example.org\n"
+                               "Subject: far\n"
+                               "Date: Fri, 31 Dec 9999 23:59:59 +0000\n"
+                               "\n"
+                               "text\n";
+    _cleanup_free_ char *output =
+        explain_as(EXPLAIN_JSON, 0, two_rules, mail, &(ExplainFacts){ .client = "10.1.1.1" });
+    const char *lines = output;
+    _cleanup_json_ Json *json = next_line(&lines);
+    const Json *alert = json_at(json_get(json, "alerts"), 0);
+
+    assert_member(alert, "message", "*far*\n```\ntext\n```");
+}
+
 static void explain_tells_the_guard_that_holds_a_mail_back(void **state)
 {
     static const char mail[] = "From: nms@nms.example.org\n"
@@ -371,6 +388,7 @@ int main(void)
         cmocka_unit_test(explain_each_of_many_is_shown_on_demand),
         cmocka_unit_test(explain_json_has_a_line_for_each_mail),
         cmocka_unit_test(explain_the_present_is_the_mail_s_date),
+        cmocka_unit_test(explain_takes_no_far_future_for_the_present),
         cmocka_unit_test(explain_tells_the_guard_that_holds_a_mail_back),
         cmocka_unit_test(explain_recipients_are_taken_from_the_last_mta),
     };
