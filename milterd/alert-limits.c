@@ -22,6 +22,7 @@
 #define FIELDS_MAX_BYTES 5000
 #define ESCAPED_MAX_BYTES 50500
 #define KEY_DIGITS 16 /* of the digest of a key */
+#define END_BYTES 80  /* of a text, by which its end is known */
 
 static size_t escaped_size(const char *text, size_t size)
 {
@@ -174,6 +175,25 @@ static size_t fitting_size(const char *text, size_t size, size_t max)
     return n < size ? text_cut(text, size, n) : size;
 }
 
+static size_t trimmed_size(const char *text)
+{
+    size_t size = strlen(text);
+
+    while (size > 0 && strchr(" \t\n", text[size - 1]))
+        size--;
+    return size;
+}
+
+bool limits_show_end(const char *text, const char *of)
+{
+    size_t size = text ? trimmed_size(text) : 0, of_size = trimmed_size(of),
+           end = MIN(MIN(size, of_size), (size_t)END_BYTES);
+
+    if (!text || of_size == 0 || size == 0)
+        return text && size == of_size;
+    return memmem(text, size, of + of_size - end, end) != NULL;
+}
+
 /* Shortens clean text to the rule's bounds. `more` tells that the text itself is not all. */
 static int limit_text(const char *text, const Rule *rule, bool more, char **ret)
 {
@@ -187,11 +207,9 @@ static int limit_text(const char *text, const Rule *rule, bool more, char **ret)
 /* Without blank lines at either end, in place; the first line keeps its indentation. */
 static const char *trim(char *text)
 {
-    size_t size = strlen(text), first = strspn(text, " \t\n");
+    size_t first = strspn(text, " \t\n");
 
-    while (size > first && strchr(" \t\n", text[size - 1]))
-        size--;
-    text[size] = '\0';
+    text[trimmed_size(text)] = '\0';
     while (first > 0 && text[first - 1] != '\n')
         first--;
     return text + first;

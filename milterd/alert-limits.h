@@ -15,6 +15,10 @@
  * the title's, which a message then says once, or tells that there is none. -ENOMEM. */
 int limits_apply(Record *record, const Rule *rule, bool more);
 
+/* Whether the clean text shows what the other ends with: so what that has not got, this has not
+ * got either. NULL shows nothing. */
+bool limits_show_end(const char *text, const char *of);
+
 /* Adds a field with as much of the value as may be, in one line; none where it is NULL or empty.
  * -ENOMEM. */
 int limits_add_field(Record *record, const char *name, const char *value);

@@ -45,6 +45,7 @@ typedef struct Making {
     AlertNotes *notes; /* or NULL */
     Record *record;
     const char *profile; /* that has read the mail; NULL: none knew it */
+    bool to_end;         /* the text goes as far as the mail's: if that is cut, this is not all */
     /* All regexes of profiles and rules that read a mail share what one may cost that matches it:
      * so a hostile mail costs no more with thirty profiles than with one. */
     size_t budget;
@@ -82,6 +83,7 @@ static int read_text(Making *making)
     bool cut;
     int r = mail_text(making->mail, &text, &cut);
 
+    making->to_end = true;
     return r < 0 ? r : record_set(&making->record->text, text);
 }
 
@@ -114,6 +116,7 @@ static int read_plain(Making *making)
     failed = ferror(stream);
     if (fclose(stream) != 0 || failed || r < 0)
         return -ENOMEM;
+    making->to_end = true;
     return record_set(&making->record->text, text);
 }
 
@@ -178,9 +181,12 @@ static int read_mail(Making *making)
     r = notes ? note_choice(making, &choice) : 0;
     if (r == 0)
         r = profile_apply(&choice, &input, making->record);
-    if (r == 0 && !making->record->title)
-        r = set_title(making->record, making->mail);
-    return r;
+    if (r < 0)
+        return r;
+    making->to_end =
+        making->mail->text && limits_show_end(making->record->text, making->mail->text);
+    profile_omit(&choice, &input, making->record);
+    return making->record->title ? 0 : set_title(making->record, making->mail);
 }
 
 /* What the rule says of it */
@@ -211,6 +217,7 @@ static int set_message(Making *making, Variables *variables)
         r = set_clean(&text, rest, false);
     if (r < 0)
         return r;
+    making->to_end = making->to_end && limits_show_end(text, record->text ? record->text : "");
     free(record->title);
     free(record->text);
     record->title = steal_ptr(title);
@@ -287,7 +294,7 @@ static int finish(Making *making)
 {
     const Mail *mail = making->mail;
     const Rule *rule = making->rule;
-    bool more = mail->text && mail->text_cut;
+    bool more = making->to_end && mail->text_cut;
     int r = redact_record(&making->redactor, making->record, rule->max_bytes, &more);
 
     if (r == 0)

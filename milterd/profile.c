@@ -97,7 +97,11 @@ int profile_apply(const ProfileChoice *choice, MatchInput *input, Record *record
         r = set_apply(&form->whole_set, &variables, input->budget, record);
     if (r == 0 && !record->text && !form->whole_set.text)
         r = default_text(input->mail, record);
-    if (r == 0 && record->text && form->whole_omit)
-        omit_lines(form->whole_omit, input->budget, record->text);
     return r;
+}
+
+void profile_omit(const ProfileChoice *choice, MatchInput *input, Record *record)
+{
+    if (record->text && choice->form->whole_omit)
+        omit_lines(choice->form->whole_omit, input->budget, record->text);
 }

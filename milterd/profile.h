@@ -69,3 +69,6 @@ int profile_choose(const Profile *profile, MatchInput *input, ProfileChoice *ret
 /* Reads the mail into title, severity, state, key, fields, facts and text, as far as the form sets
  * them; of what is missing the text alone is filled in. -ENOMEM. */
 int profile_apply(const ProfileChoice *choice, MatchInput *input, Record *record);
+
+/* Takes the lines out of the text that the form omits. */
+void profile_omit(const ProfileChoice *choice, MatchInput *input, Record *record);

@@ -50,6 +50,7 @@ static void read_mail(const Profile *profile, Mail *mail)
     if (profile_choose(profile, &input, &choice) != 1)
         return;
     REQUIRE(profile_apply(&choice, &input, record) == 0);
+    profile_omit(&choice, &input, record);
     REQUIRE(limits_apply(record, &rule, false) == 0);
     REQUIRE(text_is_clean(record->text, strlen(record->text)));
     REQUIRE(!record->title || text_is_clean(record->title, strlen(record->title)));

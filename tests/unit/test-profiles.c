@@ -77,6 +77,61 @@ static void profiles_of_later_folders_replace_those_of_their_name(void **state)
     assert_title(folder, "x", "second");
 }
 
+/* The mail is longer than what is kept of it. */
+static Record *alert_of_cut_mail(Folder *folder, const char *subject, const char *body)
+{
+    _cleanup_mail_ Mail mail = {};
+
+    assert_int_equal(mail_add_header(&mail, "Subject", subject), 0);
+    assert_int_equal(mail_add_body(&mail, body, strlen(body), strlen(body) - 1), 0);
+    return folder_alert(folder, &mail, NULL);
+}
+
+static void assert_text_of_cut_mail(Folder *folder, const char *subject, const char *body,
+                                    const char *expected)
+{
+    _cleanup_record_ Record *record = alert_of_cut_mail(folder, subject, body);
+
+    assert_string_equal(record->text, expected);
+}
+
+/* What was taken out of the text is all there is of it, however much of the mail is missing. */
+static void profile_that_takes_a_part_of_a_cut_text_has_all_of_it(void **state)
+{
+    Folder *folder = *state;
+
+    folder_write(folder, "p/a.conf",
+                 "name = \"a\"; about = \"a\"; recognised = \"b\";\n"
+                 "forms: ( { name = \"part\"; match: { subject = \"part\"; };\n"
+                 "  read: ( { in = \"body\"; regex = \"Error: (?<error>.+)\"; } );\n"
+                 "  set: { title = \"backup\"; text = \"${error}\"; }; },\n"
+                 " { name = \"end\"; match: { subject = \"end\"; };\n"
+                 "  read: ( { in = \"body\"; regex = \"(?s)Error: (?<error>.+)\"; } );\n"
+                 "  set: { title = \"backup\"; text = \"${error}\"; }; },\n"
+                 " { name = \"none\"; match: { subject = \"none\"; };\n"
+                 "  set: { title = \"backup\"; text = \"${header:X-Absent}\"; }; },\n"
+                 " { name = \"whole\"; match: { subject = \"whole\"; }; omit = \"^log\"; } );");
+    load(folder, FOLDER_PROFILES "rules: ( { name = \"r\"; " EVERY " } );");
+    assert_text_of_cut_mail(folder, "part", "Error: full\nlog 1\nlog 2\n", "full");
+    assert_text_of_cut_mail(folder, "end", "Error: full\nlog 1\nlog 2\n",
+                            "full\nlog 1\nlog 2\n… and more");
+    assert_text_of_cut_mail(folder, "none", "Error: full\nlog 1\nlog 2\n", "(no text)");
+    assert_text_of_cut_mail(folder, "whole", "Error: full\nlog 1\nlog 2\n",
+                            "Error: full\n… and more");
+}
+
+static void rule_message_tells_of_a_cut_text_only_where_it_shows_it(void **state)
+{
+    Folder *folder = *state;
+
+    load(folder,
+         FOLDER_PROFILES "rules: ( { name = \"r\"; " EVERY " message = \"Mail: ${subject}\"; } );");
+    assert_text_of_cut_mail(folder, "x", "log 1\nlog 2\n", "Mail: x");
+    load(folder, FOLDER_PROFILES "rules: ( { name = \"r\"; " EVERY
+                                 " message = \"Mail\n${text}\nto ops\"; } );");
+    assert_text_of_cut_mail(folder, "x", "log 1\nlog 2\n", "log 1\nlog 2\nto ops\n… and more");
+}
+
 static void profiles_that_are_wrong_are_errors_of_the_configuration(void **state)
 {
     Folder *folder = *state;
@@ -351,6 +406,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_set_up, folder_tear_down)
         TEST(profiles_are_asked_by_order_and_name),
         TEST(profiles_of_later_folders_replace_those_of_their_name),
+        TEST(profile_that_takes_a_part_of_a_cut_text_has_all_of_it),
+        TEST(rule_message_tells_of_a_cut_text_only_where_it_shows_it),
         TEST(profiles_that_are_wrong_are_errors_of_the_configuration),
         TEST(profiles_of_one_folder_have_names_of_their_own),
         TEST(profiles_that_replace_another_have_names_of_their_own),
