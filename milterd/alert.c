@@ -16,7 +16,7 @@
 #include "milterd/mime-part.h"
 #include "milterd/mime.h"
 
-#define MESSAGE_MAX_BYTES 65536 /* of what a rule's template gives */
+#define MESSAGE_MAX_BYTES 1114112 /* of what a rule's template gives: a mail's text and more */
 
 /* The text of the first such header; "" where there is none, NULL for want of memory. */
 static const char *header_text(const Mail *mail, const char *name)

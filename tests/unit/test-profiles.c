@@ -132,6 +132,24 @@ static void rule_message_tells_of_a_cut_text_only_where_it_shows_it(void **state
     assert_text_of_cut_mail(folder, "x", "log 1\nlog 2\n", "log 1\nlog 2\nto ops\n… and more");
 }
 
+static void rule_message_counts_the_lines_of_a_long_text(void **state)
+{
+    enum {
+        LINES = 7500,
+    };
+    static char text[LINES * 30];
+    Folder *folder = *state;
+    _cleanup_record_ Record *record = NULL;
+    char *end = stpcpy(text, "Subject: x\n\n");
+
+    for (size_t i = 0; i < LINES; i++)
+        end = stpcpy(end, "one line and another one\n");
+    load(folder, FOLDER_PROFILES "rules: ( { name = \"r\"; " EVERY " max_lines = 20;"
+                                 " message = \"Mail\n${text}\"; } );");
+    record = alert(folder, text, NULL);
+    assert_string_equal(strrchr(record->text, '\n'), "\n… 7480 more lines");
+}
+
 static void profiles_that_are_wrong_are_errors_of_the_configuration(void **state)
 {
     Folder *folder = *state;
@@ -408,6 +426,7 @@ int main(void)
         TEST(profiles_of_later_folders_replace_those_of_their_name),
         TEST(profile_that_takes_a_part_of_a_cut_text_has_all_of_it),
         TEST(rule_message_tells_of_a_cut_text_only_where_it_shows_it),
+        TEST(rule_message_counts_the_lines_of_a_long_text),
         TEST(profiles_that_are_wrong_are_errors_of_the_configuration),
         TEST(profiles_of_one_folder_have_names_of_their_own),
         TEST(profiles_that_replace_another_have_names_of_their_own),
