@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "common/log.h"
 #include "milterd/alert-limits.h"
 #include "milterd/identity.h"
 #include "milterd/mime-part.h"
@@ -252,6 +253,11 @@ static int apply_rule(Making *making)
         r = set_apply(&rule->set, &variables, &making->budget, making->record);
     if (r == 0 && rule->message)
         r = set_message(making, &variables);
+    /* The flag alone is written to, and it is atomic. */
+    if (variables.gave_up && !atomic_exchange(&((Rule *)rule)->gave_up_said, true))
+        log_warning("rule \"%s\": a regex in match or set reached its limits with a mail, and "
+                    "takes or chooses nothing; make it simpler",
+                    rule->name);
     return r;
 }
 

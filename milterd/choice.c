@@ -229,6 +229,7 @@ static int make(const Test *test, Variables *variables, size_t *budget, int *ret
                 value = test->cases[i].value;
                 break;
             }
+        variables->gave_up = variables->gave_up || search.gave_up;
     }
     *ret = value;
     return 0;

@@ -281,6 +281,7 @@ int match_take(const Match *match, MatchInput *input, Variables *variables)
     for (size_t i = 0; i < match->n_conditions; i++) {
         int r = condition_holds(&match->conditions[i], input, &search);
 
+        variables->gave_up = variables->gave_up || search.gave_up;
         if (r < 0)
             return r;
     }

@@ -7,6 +7,8 @@
 
 #include "milterd/profile.h"
 
+#include "common/log.h"
+
 /* The conditions that need no body come first: they are cheap, and most often enough. */
 static int holds(const Match *match, MatchInput *input, const char *name)
 {
@@ -41,8 +43,9 @@ static bool is_blank(const char *line)
     return line[strspn(line, " \t")] == '\0';
 }
 
-/* Takes lines out of a text, in place; where that brings two blank ones together, one stays. */
-static void omit_lines(const Pattern *omit, size_t *budget, char *text)
+/* Takes lines out of a text, in place; where that brings two blank ones together, one stays.
+ * Returns whether a regex reached its limits. */
+static bool omit_lines(const Pattern *omit, size_t *budget, char *text)
 {
     PatternSearch search = { .budget = budget };
     bool omitted = false, blank = true;
@@ -72,6 +75,16 @@ static void omit_lines(const Pattern *omit, size_t *budget, char *text)
         memmove(to, line, strlen(line) + 1);
     else
         *to = '\0';
+    return search.gave_up;
+}
+
+/* The flag alone is written to, and it is atomic. */
+static void say_gave_up(const ProfileChoice *choice, const char *what)
+{
+    if (!atomic_exchange(&((Form *)choice->form)->gave_up_said, true))
+        log_warning("profile \"%s\": a regex of form \"%s\" %s reached its limits with a mail, and "
+                    "counts as not matching; make it simpler",
+                    choice->profile->name, choice->form->name, what);
 }
 
 static int default_text(Mail *mail, Record *record)
@@ -97,11 +110,14 @@ int profile_apply(const ProfileChoice *choice, MatchInput *input, Record *record
         r = set_apply(&form->whole_set, &variables, input->budget, record);
     if (r == 0 && !record->text && !form->whole_set.text)
         r = default_text(input->mail, record);
+    if (variables.gave_up)
+        say_gave_up(choice, "in match or set");
     return r;
 }
 
 void profile_omit(const ProfileChoice *choice, MatchInput *input, Record *record)
 {
-    if (record->text && choice->form->whole_omit)
-        omit_lines(choice->form->whole_omit, input->budget, record->text);
+    if (record->text && choice->form->whole_omit &&
+        omit_lines(choice->form->whole_omit, input->budget, record->text))
+        say_gave_up(choice, "in omit");
 }

@@ -27,6 +27,7 @@ typedef struct Form {
     Readings read;
     Set set;
     Pattern *omit; /* lines of the text that it matches; NULL: none */
+    atomic_bool gave_up_said;
 
     /* With what the profile has for all; nothing in here is the form's own to free. */
     const Readings *whole_read;

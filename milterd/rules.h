@@ -43,6 +43,7 @@ typedef struct Rule {
     Template *message; /* or NULL */
     Names uses;        /* all names in these */
     Names macros;      /* of macros among them, as in the protocol */
+    atomic_bool gave_up_said;
 
     int64_t max_lines;
     uint64_t max_bytes;

@@ -33,6 +33,8 @@ typedef struct Variables {
     size_t bytes;
     char *groups[10]; /* 1 to 9, of the first regex that has groups */
     bool groups_taken;
+
+    bool gave_up; /* a regex that was to take or to choose something reached its limits */
 } Variables;
 
 void variables_done(Variables *variables);

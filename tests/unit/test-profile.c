@@ -3,6 +3,9 @@
 #include "tests/unit/mails.h"
 #include "tests/unit/profiles.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "common/record.h"
 
 #define HEAD "name = \"x\"; about = \"a\"; recognised = \"b\";\n"
@@ -156,6 +159,56 @@ static void profile_omitted_lines_leave_one_blank_between_others(void **state)
         "Subject: a\n\nxx\n\n  one\n\nx\nx\n\n\ntwo\n\nx\n");
 
     assert_string_equal(record->text, "  one\n\ntwo");
+}
+
+/* What is written to the log while the mail is read twice. */
+static void read_and_listen(void **state, const char *profile, const char *text,
+                            char said[static 4096])
+{
+    int old = dup(STDERR_FILENO), fds[2];
+    ssize_t n;
+
+    assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+    dup2(fds[1], STDERR_FILENO);
+    close(fds[1]);
+    for (int i = 0; i < 2; i++) {
+        _cleanup_mail_ Mail mail = mail_of_text(text);
+        Folder *folder = *state;
+
+        if (i == 0) {
+            folder_write(folder, "p/x.conf", profile);
+            folder_load(folder, RULE);
+        }
+        record_free(folder_alert(folder, &mail, NULL));
+    }
+    dup2(old, STDERR_FILENO);
+    close(old);
+    n = read(fds[0], said, 4095);
+    close(fds[0]);
+    said[MAX(n, 0)] = '\0';
+}
+
+/* An alert that is not as it should be must not stay a riddle. */
+static void profile_regex_that_gives_up_is_told_once(void **state)
+{
+    static const char mail[] = "Subject: a\n\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\n";
+    char said[4096];
+
+    read_and_listen(state,
+                    HEAD "forms: ( { name = \"f\"; match: { subject = \"a\"; };"
+                         "omit = \"^(a+)+$\"; } );",
+                    mail, said);
+    assert_string_equal(said,
+                        "warning: profile \"x\": a regex of form \"f\" in omit reached its limits "
+                        "with a mail, and counts as not matching; make it simpler\n");
+    read_and_listen(state,
+                    HEAD "forms: ( { name = \"f\"; match: { subject = \"a\"; };"
+                         "set: { severity: { of = \"${body}\"; ok = { regex = \"^(a+)+$\"; };"
+                         " default = \"critical\"; }; }; } );",
+                    mail, said);
+    assert_string_equal(said,
+                        "warning: profile \"x\": a regex of form \"f\" in match or set reached "
+                        "its limits with a mail, and counts as not matching; make it simpler\n");
 }
 
 static void profile_text_that_is_empty_is_said_to_be_none(void **state)
@@ -315,6 +368,7 @@ int main(void)
         TEST(profile_forms_have_what_is_set_for_all),
         TEST(profile_choices_go_from_test_to_test),
         TEST(profile_omitted_lines_leave_one_blank_between_others),
+        TEST(profile_regex_that_gives_up_is_told_once),
         TEST(profile_text_that_is_empty_is_said_to_be_none),
         TEST(profile_long_keys_stay_different),
         TEST(profile_of_many_large_fields_fits_a_frame),
