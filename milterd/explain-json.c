@@ -108,7 +108,9 @@ static int add_alert(Json *array, const ExplainAlert *alert)
 
 static int set_place(Json *object, const SourcePlace *place)
 {
-    int r = set_text(object, "file", place->path);
+    /* Not in one line as other texts are: a program opens it. */
+    _cleanup_free_ char *path = text_clean_dup(place->path, strlen(place->path));
+    int r = path ? json_set_string(object, "file", path) : -ENOMEM;
 
     return r == 0 && place->number > 0 ? json_set_integer(object, "number", (int64_t)place->number)
                                        : r;

@@ -95,7 +95,7 @@ static char *explain_as(ExplainView view, int expected, const char *configuratio
 
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof(path), "%s/conf", folder);
-    snprintf(mail_path, sizeof(mail_path), "%s/mail", folder);
+    snprintf(mail_path, sizeof(mail_path), "%s/the  mail", folder);
     stream = fopen(path, "w");
     fputs(configuration, stream);
     fclose(stream);
@@ -240,8 +240,8 @@ static void explain_each_of_many_is_shown_on_demand(void **state)
     _cleanup_free_ char *output =
         explain_as(EXPLAIN_EACH, -ENOENT, two_rules, mbox, &(ExplainFacts){});
 
-    assert_non_null(strstr(output, "/mail, mail 1 <==\n"));
-    assert_non_null(strstr(output, "/mail, mail 3 <==\n"));
+    assert_non_null(strstr(output, "/the mail, mail 1 <==\n"));
+    assert_non_null(strstr(output, "/the mail, mail 3 <==\n"));
     assert_non_null(strstr(output, "verdict: discard\n"));
     assert_non_null(strstr(output, "  Subject: Lunch?\n"));
 }
@@ -274,7 +274,7 @@ static void explain_json_has_a_line_for_each_mail(void **state)
                *rule = json_at(json_get(first, "rules"), 0);
 
     assert_string_equal(lines, "");
-    assert_non_null(strstr(json_as_string(json_get(first, "file"), ""), "/mail"));
+    assert_non_null(strstr(json_as_string(json_get(first, "file"), ""), "/the  mail"));
     assert_int_equal(json_as_integer(json_get(first, "number"), 0), 1);
     assert_member(first, "from", "nms@nms.example.org");
     assert_member(first, "subject", "first");
