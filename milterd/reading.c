@@ -106,7 +106,8 @@ int readings_add_uses(const Readings *readings, Names *uses)
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < readings->n; i++)
-        r = names_add(uses, reading_at(readings, i)->in);
+        if (reading_at(readings, i)->in) /* missing in one that is wrong */
+            r = names_add(uses, reading_at(readings, i)->in);
     return r;
 }
 

@@ -578,7 +578,9 @@ static void rules_all_mistakes_are_found_at_once(void **state)
                                            "{ name = \"a b\"; match: { from = ( 1,\n 2 ); }; },\n"
                                            "{ name = \"c\"; to = [ \"x\", \"x\" ]; },\n"
                                            "{ name = \"c\"; match: { from = \"x\"; };\n"
-                                           "  verdict = \"drop\"; max_lines = 0; }\n"
+                                           "  verdict = \"drop\"; max_lines = 0;\n"
+                                           "  read: ( { regex = \"(?<a>b)\"; },\n"
+                                           "          { in = \"body\"; } ); }\n"
                                            ");",
                                            &settings);
 
@@ -595,7 +597,9 @@ static void rules_all_mistakes_are_found_at_once(void **state)
         "5: rules[2].name: \"c\" is the name of rules[1] already; each rule needs one of its own\n"
         "6: rules[2].verdict: \"drop\" is not allowed; allowed are \"continue\", \"accept\", "
         "\"discard\", \"reject\", \"tempfail\" and \"quarantine\"\n"
-        "6: rules[2].max_lines: 0 is out of range; allowed are 1 to 1000\n");
+        "6: rules[2].max_lines: 0 is out of range; allowed are 1 to 1000\n"
+        "7: rules[2].read[0]: \"in\" is missing\n"
+        "8: rules[2].read[1]: \"regex\" is missing\n");
 }
 
 static void rules_hostile_body_costs_little(void **state)
