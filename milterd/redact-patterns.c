@@ -137,6 +137,12 @@ const RedactBuiltin redact_builtins[] = {
       "[ \\t]{0,8}:[ \\t]{0,8}(?|" DOUBLE_QUOTED "|" SINGLE_QUOTED "|" NO_WORD
       "(?<secret>[^\\s\"']\\S*+))[ \\t]*$",
       NAME_NEEDLES },
+    /* The short name is a word of test results, too; they are no passwords. */
+    { "password",
+      REDACT_IN_LINE,
+      "(?i)(?<![\\w.-])pass(?:[\"'][ \\t]{0,8}:[ \\t]{0,8}[\"']|=[\"']?)" NO_PLACEHOLDER
+      "(?=[^\\s,;&\"'<>]{0,200}[0-9])(?=[^\\s,;&\"'<>]{0,200}[a-z])(?<secret>[^\\s,;&\"'<>]{6,})",
+      { "pass" } },
     /* Elsewhere, where no word has letters and digits. */
     { "password", REDACT_IN_LINE,
       "(?i)" NAME "[ \\t]{0,4}:[ \\t]{0,4}" NO_WORD
