@@ -27,6 +27,7 @@ static int check_regex(ConfigFile *file, const ConfigNode *node, void *target)
 {
     const char *text = *(char **)target;
     char path[CONFIG_NODE_PATH_MAX], reason[REGEX_REASON_MAX];
+    size_t budget = REGEX_BUDGET;
     Regex *regex;
     int r = regex_new(text, &regex, reason);
 
@@ -35,6 +36,12 @@ static int check_regex(ConfigFile *file, const ConfigNode *node, void *target)
                      config_node_path(node, path), text, reason);
     if (r < 0)
         return r == -ENOMEM ? r : 0;
+    if (regex_search(regex, "", 0, &budget) == REGEX_MATCH)
+        config_error(
+            file, node,
+            "%s: \"%.100s\" matches where there is no text, too, and so everywhere; what it "
+            "hides must have a character at least",
+            config_node_path(node, path), text);
     regex_free(regex);
     return 0;
 }

@@ -174,6 +174,9 @@ static void settings_mistake_is_told_with_line_and_what_is_allowed(void **state)
     assert_refused(fixture, "redact: ( { name = \"a\"; regex = \"(\"; } );\n",
                    "1: redact[0].regex: \"(\" is no regular expression: missing closing "
                    "parenthesis, at offset 1");
+    assert_refused(fixture, "redact: ( { name = \"a\"; regex = \"[0-9]*\"; } );\n",
+                   "1: redact[0].regex: \"[0-9]*\" matches where there is no text, too, and so "
+                   "everywhere; what it hides must have a character at least");
     assert_refused(fixture, "redact: ( { name = \"a b\"; regex = \"x\"; } );\n",
                    "1: redact[0].name: \"a b\" is no name; allowed are 1 to 64 of A-Z a-z 0-9 . _ "
                    ": -");
