@@ -15,6 +15,7 @@ typedef struct Strip {
     bool flat;
     bool no_more[128]; /* of these characters */
     bool broken;       /* a quote was left open: from there on none reaches past a ">" */
+    bool self_closed;  /* the last tag was, as in XML */
     Buffer *out;
 } Strip;
 
@@ -94,13 +95,16 @@ static const char *walk_attributes(Strip *strip, const char *at, const char *lim
 
     for (;;) {
         Piece name, value = { "", 0 };
+        bool slash = false;
 
         while (at < limit && (is_white(*at) || *at == '/'))
-            at++;
+            slash = *at++ == '/';
         if (at >= limit)
             return NULL;
-        if (*at == '>')
+        if (*at == '>') {
+            strip->self_closed = slash;
             return at + 1;
+        }
         name.begin = at++;
         while (at < limit && !is_white(*at) && *at != '/' && *at != '>' && *at != '=')
             at++;
@@ -143,8 +147,9 @@ static void add_flat(Strip *strip, const Tag *tag)
         buffer_add_string(strip->out, " ");
 }
 
-/* What stands between these tags is no text. */
-static void skip_content(Strip *strip, Piece name)
+/* What stands between these tags is no text. One that closes itself, as XHTML has them, would make
+ * all the rest of the mail such content, and is dropped; `begin` is where it stands in `out`. */
+static void skip_content(Strip *strip, Piece name, size_t begin)
 {
     static const char *const ends[] = { "</script", "</style", "</svg" };
 
@@ -153,6 +158,10 @@ static void skip_content(Strip *strip, Piece name)
 
         if (!is_named(name, ends[i] + 2))
             continue;
+        if (strip->self_closed) {
+            buffer_cut(strip->out, begin);
+            return;
+        }
         end = strcasestr(strip->at, ends[i]);
         strip->at = end ? end : strip->end;
     }
@@ -163,6 +172,7 @@ static bool take_tag(Strip *strip)
 {
     Tag tag = { .closing = strip->at[1] == '/' };
     const char *at = strip->at + 1 + tag.closing, *first, *end;
+    size_t begin = strip->out->size;
 
     tag.name.begin = at;
     while (at < strip->end && !is_white(*at) && *at != '/' && *at != '>')
@@ -178,6 +188,7 @@ static bool take_tag(Strip *strip)
         buffer_add_string(strip->out, tag.closing ? "</" : "<");
         buffer_add(strip->out, tag.name.begin, MIN(tag.name.size, (size_t)40));
     }
+    strip->self_closed = false;
     end = walk_attributes(strip, at, strip->broken ? first : strip->end,
                           !strip->flat && !tag.closing);
     strip->broken = strip->broken || !end;
@@ -185,7 +196,7 @@ static bool take_tag(Strip *strip)
         buffer_add_string(strip->out, ">");
     strip->at = end ? end : first;
     if (!tag.closing)
-        skip_content(strip, tag.name);
+        skip_content(strip, tag.name, begin);
     return true;
 }
 

@@ -200,6 +200,16 @@ static void html_what_is_not_displayed_is_left_out(void **state)
     assert_reads("a&#8203;b&shy;c\xef\xbb\xbf", "abc");
 }
 
+/* As XHTML has it; all the rest would be their content. */
+static void html_what_closes_itself_hides_nothing(void **state)
+{
+    assert_reads("<head><title/><style/><script src=\"x.js\" /></head><p>web1 is down",
+                 "web1 is down");
+    assert_reads("<p>web1 <svg width=\"9\" height=\"9\"/>is down<svg><path/>x</svg> now",
+                 "web1 is down now");
+    assert_reads("<p>a<script src=http://x.example/>no text</script>b", "ab");
+}
+
 static void html_preformatted_text_stays(void **state)
 {
     assert_reads("<p>x</p><pre>  a\n    b\n\nc\n</pre>y", "x\n\n  a\n    b\n\nc\n\ny");
@@ -311,6 +321,7 @@ int main(void)
         cmocka_unit_test(html_attributes_do_not_matter_but_few),
         cmocka_unit_test(html_pictures_that_count_readers_say_nothing),
         cmocka_unit_test(html_what_is_not_displayed_is_left_out),
+        cmocka_unit_test(html_what_closes_itself_hides_nothing),
         cmocka_unit_test(html_preformatted_text_stays),
         cmocka_unit_test(html_meta_does_not_change_the_charset),
         cmocka_unit_test(html_charset_is_found_in_meta),
