@@ -17,7 +17,7 @@ from pathlib import Path
 SUPPORT = Path(__file__).resolve().parent.parent / "tests" / "system"
 sys.path.insert(0, str(SUPPORT))
 
-from support import mails  # noqa: E402
+from support import mails, samples  # noqa: E402
 from support.bridge import ACCOUNTS, Bridge  # noqa: E402
 from support.certificates import Authority  # noqa: E402
 from support.daemons import Programs  # noqa: E402
@@ -46,12 +46,16 @@ RULES = """
   }
 """
 
+# As Grafana sends it, but now.
+GRAFANA = re.sub(r"^Date: .*\n", "", (samples.MAILS / "grafana" / "problem-cpu.eml").read_text(),
+                 count=1, flags=re.M)
+
 # Sender, recipient, the mail, and a word that its message holds (None: no alert).
 MAILS = [
     ("nms@nms.example.org", "ops@example.org", mails.NAGIOS_PROBLEM, "CRITICAL"),
     ("root@web2.example.org", "root@web2.example.org", mails.CRON, "Zertifikat"),
     ("erika@example.org", "ops@example.org", mails.LETTER, None),
-    ("grafana@example.org", "ops@example.org", mails.GRAFANA_HTML, "production"),
+    ("grafana@example.org", "ops@example.org", GRAFANA, "web1:9100"),
     ("root@backup1.example.org", "root@backup1.example.org", mails.MDADM, "/dev/md0"),
     ("nms@nms.example.org", "ops@example.org", mails.NAGIOS_RECOVERY, "214083 MB"),
 ]

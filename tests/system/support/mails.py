@@ -86,16 +86,6 @@ Zertifikat für mail.example.org läuft in 3 Tagen ab – Erneuerung schlug fehl
   Übertragung zu »acme-v02« nach 30 s abgebrochen
 """
 
-GRAFANA_HTML = html(
-    "[FIRING:1] High 5xx rate (shop production)",
-    "<html><head><style>td { color: red }</style></head><body>"
-    "<h2>High 5xx rate</h2><p>Service <b>shop</b> in <b>production</b>:"
-    " 7.3&nbsp;% of requests fail.</p>"
-    "<table><tr><td>threshold</td><td>1 %</td></tr><tr><td>since</td><td>09:12 UTC</td></tr>"
-    "</table><p><a href=\"https://grafana.example.org/d/5xx\">dashboard</a></p></body></html>",
-).decode().replace("Monitor <monitor@client.mail.test>", "Grafana <grafana@example.org>").replace(
-    "ops@mail.test", "ops@example.org")
-
 MDADM = """\
 From: mdadm monitoring <root@backup1.example.org>
 To: root@backup1.example.org
