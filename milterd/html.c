@@ -23,7 +23,7 @@
 
 #define DEPTH_MAX 256 /* elements open at once; their closing costs the square */
 #define TEXT_MAX ((size_t)2 * HTML_SIZE_MAX)
-#define HREF_MAX 4096
+#define BASE_MAX 1024 /* bytes; each relative address takes time with it */
 
 typedef struct Element {
     bool lines;     /* its white space is kept */
@@ -100,7 +100,7 @@ static void take_base(Reader *reader, const xmlChar **attributes)
 {
     const char *href = attribute(attributes, "href");
 
-    if (!reader->base && href && strstr(href, "://"))
+    if (!reader->base && href && strlen(href) <= BASE_MAX && strstr(href, "://"))
         reader->base = strdup(href);
 }
 

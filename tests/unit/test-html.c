@@ -277,6 +277,19 @@ static void html_text_is_found_however_deep_it_is(void **state)
     free(html);
 }
 
+static void html_base_of_addresses_is_bounded(void **state)
+{
+    _cleanup_free_ char *html = malloc(8192);
+    char *at = html;
+
+    assert_non_null(html);
+    at = stpcpy(at, "<base href=\"http://x.example/");
+    for (int i = 0; i < 1000; i++)
+        at = stpcpy(at, "a/");
+    strcpy(at, "\"><a href=b>one</a> <a href=http://y.example/>two</a>");
+    assert_reads(html, "one two <http://y.example/>");
+}
+
 static void html_hostile_markup_costs_little(void **state)
 {
     assert_bounded("", "<b>", "</i>");
@@ -327,6 +340,7 @@ int main(void)
         cmocka_unit_test(html_charset_is_found_in_meta),
         cmocka_unit_test(html_broken_markup_is_read_all_the_same),
         cmocka_unit_test(html_text_is_found_however_deep_it_is),
+        cmocka_unit_test(html_base_of_addresses_is_bounded),
         cmocka_unit_test(html_hostile_markup_costs_little),
     };
 
