@@ -167,7 +167,13 @@ static void skip_content(Strip *strip, Piece name, size_t begin)
     }
 }
 
-/* At "<" and a letter or "</" and a letter; false where the tag has no end. */
+/* "<a@b.example>" and "<http://…>", which someone forgot to escape. */
+static bool is_address(Piece name)
+{
+    return memchr(name.begin, '@', name.size) || name.begin[name.size - 1] == ':';
+}
+
+/* At "<" and a letter or "</" and a letter; false where it is no tag, or one without an end. */
 static bool take_tag(Strip *strip)
 {
     Tag tag = { .closing = strip->at[1] == '/' };
@@ -179,7 +185,7 @@ static bool take_tag(Strip *strip)
         at++;
     tag.name.size = (size_t)(at - tag.name.begin);
     first = find(strip, at, '>');
-    if (!first)
+    if (!first || is_address(tag.name))
         return false;
     first++;
     if (strip->flat) {

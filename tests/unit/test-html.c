@@ -242,6 +242,8 @@ static void html_broken_markup_is_read_all_the_same(void **state)
 {
     assert_reads("<p>a<p>b</div></b></p>c<table><tr><td>d", "a\n\nb\n\nc\nd");
     assert_reads("a < b > c << d", "a < b > c << d");
+    assert_reads("<p>From: X <x@y.example> <p>see <https://z.example/a?b> <o:p>now</o:p>",
+                 "From: X <x@y.example>\n\nsee <https://z.example/a?b> now");
     assert_reads("x<b", "x<b");
     assert_reads("x<!-- never", "x");
     assert_reads("\xff\xfe<p>\x01", "\xef\xbf\xbd\xef\xbf\xbd");
