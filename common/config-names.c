@@ -69,12 +69,12 @@ static size_t distance(const char *a, const char *b)
 }
 
 /* One slip is forgiven in two to four letters, two in up to seven, three past that. */
-static const char *nearest(const char *name, const char *const *known)
+const char *config_nearest(const char *name, const char *const *known, size_t n)
 {
     const char *best = NULL;
     size_t best_distance = SIZE_MAX;
 
-    for (size_t i = 0; known[i]; i++) {
+    for (size_t i = 0; i < n; i++) {
         size_t allowed = MIN((MAX(strlen(name), strlen(known[i])) + 1) / 3, (size_t)3),
                is = distance(name, known[i]);
 
@@ -92,6 +92,7 @@ void config_unknown(ConfigFile *file, const ConfigNode *node, const char *where,
     const char *name = config_node_name(node), *near;
     char shown[CONFIG_SHOWN_MAX], path[CONFIG_NODE_PATH_MAX];
     _cleanup_free_ char *names = NULL;
+    size_t n = 0;
 
     if (!where) {
         char *dot = strrchr(config_node_path(node, path), '.');
@@ -100,7 +101,9 @@ void config_unknown(ConfigFile *file, const ConfigNode *node, const char *where,
         where = path;
     }
     name = name ? name : "";
-    near = nearest(name, known);
+    while (known[n])
+        n++;
+    near = config_nearest(name, known, n);
     config_shown(name, shown);
     if (near) {
         config_error(file, node, "unknown key \"%s\"%s%s; did you mean \"%s\"?", shown,

@@ -130,6 +130,9 @@ const char *config_node_path(const ConfigNode *node, char buffer[static CONFIG_N
 void config_unknown(ConfigFile *file, const ConfigNode *node, const char *where,
                     const char *const *known);
 
+/* The one of `known` that `name` may be a slip of; NULL: none is near. */
+const char *config_nearest(const char *name, const char *const *known, size_t n);
+
 /* Frees what config_load() put into `target`, by the table; CUSTOM values are the caller's. */
 void config_target_done(const ConfigKey *keys, void *target);
 

@@ -6,6 +6,8 @@
 
 #include "milterd/names.h"
 
+#include "common/config.h"
+
 /* Where the name is, or belongs. */
 static size_t find(const Names *names, const char *name, bool *ret_there)
 {
@@ -72,6 +74,11 @@ void names_done(Names *names)
         free(names->items[i]);
     free(names->items);
     *names = (Names){};
+}
+
+const char *names_nearest(const Names *names, const char *name)
+{
+    return config_nearest(name, (const char *const *)names->items, names->n);
 }
 
 char *names_list(const Names *names)

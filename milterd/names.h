@@ -18,5 +18,8 @@ int names_add_all(Names *names, const Names *others);
 bool names_have(const Names *names, const char *name);
 void names_done(Names *names);
 
+/* The one that `name` may be a slip of; NULL: none is near. */
+const char *names_nearest(const Names *names, const char *name);
+
 /* "a, b, c", or "none"; the caller frees it, NULL for want of memory. */
 char *names_list(const Names *names);

@@ -213,22 +213,26 @@ static void check_profile(const Rule *rule, const Profiles *profiles, ConfigFile
                           const ConfigNode *node)
 {
     const ConfigNode *profile = config_node_get(node, "profile");
+    const char *known[PROFILES_MAX + 2] = { "auto", "plain" }, *near;
     char path[CONFIG_NODE_PATH_MAX];
+    size_t n = 2, size;
     FILE *stream;
     char *names = NULL;
-    size_t size;
 
     if (!profile || streq(rule->profile, "auto") || streq(rule->profile, "plain") ||
         profiles_find(profiles, rule->profile))
         return;
+    for (size_t i = 0; i < profiles->n; i++)
+        known[n++] = profiles->items[i]->name;
+    near = config_nearest(rule->profile, known, n);
     stream = open_memstream(&names, &size);
-    for (size_t i = 0; stream && i < profiles->n; i++)
-        fprintf(stream, ", \"%s\"", profiles->items[i]->name);
+    for (size_t i = 0; stream && i < n; i++)
+        fprintf(stream, "%s\"%s\"", i > 0 ? ", " : "", known[i]);
     if (stream)
         fclose(stream);
-    config_error(file, profile,
-                 "%s: there is no profile \"%.100s\"; there are \"auto\", \"plain\"%s",
-                 config_node_path(profile, path), rule->profile, names ? names : "");
+    config_error(file, profile, "%s: there is no profile \"%.100s\"%s%s%s; there are %s",
+                 config_node_path(profile, path), rule->profile, near ? " (did you mean \"" : "",
+                 near ? near : "", near ? "\"?)" : "", names ? names : "others");
     free(names);
 }
 

@@ -200,17 +200,22 @@ int template_add_uses(const Template *template, Names *uses)
 int template_check_name(const char *name, const Names *known, bool in_rule, ConfigFile *file,
                         const ConfigNode *node)
 {
+    _cleanup_(names_done) Names all = {};
     _cleanup_free_ char *list = NULL;
     char path[CONFIG_NODE_PATH_MAX];
+    const char *near;
 
     if (names_have(known, name) || variables_is_of_mail(name) ||
         (in_rule && variables_is_of_rule(name)))
         return 0;
     list = names_list(known);
-    if (!list)
+    if (!list || names_add_all(&all, known) < 0 || variables_add_names(in_rule, &all) < 0)
         return -ENOMEM;
-    config_error(file, node, "%s: \"%s\" is no variable here; there are %s; of every mail %s%s%s",
-                 config_node_path(node, path), name, list, variables_of_mail,
+    near = names_nearest(&all, name);
+    config_error(file, node,
+                 "%s: \"%s\" is no variable here%s%s%s; there are %s; of every mail %s%s%s",
+                 config_node_path(node, path), name, near ? " (did you mean \"" : "",
+                 near ? near : "", near ? "\"?)" : "", list, variables_of_mail,
                  in_rule ? "; of the alert " : "", in_rule ? variables_of_rule : "");
     return 0;
 }

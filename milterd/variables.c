@@ -299,16 +299,27 @@ bool variables_is_of_mail(const char *name)
            variables_macro(name, macro);
 }
 
+static const char *const of_rule[] = {
+    "title", "text", "severity", "state", "key", "profile", "rule",
+};
+
 bool variables_is_of_rule(const char *name)
 {
-    static const char *const names[] = {
-        "title", "text", "severity", "state", "key", "profile", "rule",
-    };
-
-    for (size_t i = 0; i < ELEMENTSOF(names); i++)
-        if (streq(name, names[i]))
+    for (size_t i = 0; i < ELEMENTSOF(of_rule); i++)
+        if (streq(name, of_rule[i]))
             return true;
     return strlen(name) == 1 && *name >= '1' && *name <= '9';
+}
+
+int variables_add_names(bool in_rule, Names *names)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ELEMENTSOF(of_mail); i++)
+        r = names_add(names, of_mail[i].name);
+    for (size_t i = 0; r == 0 && in_rule && i < ELEMENTSOF(of_rule); i++)
+        r = names_add(names, of_rule[i]);
+    return r;
 }
 
 int variables_add_groups(const Regex *regex, bool in_rule, Names *names, const char **ret_taken)

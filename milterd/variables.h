@@ -53,6 +53,9 @@ int variables_get(Variables *variables, const char *name, const char **ret);
 bool variables_is_of_mail(const char *name);
 bool variables_is_of_rule(const char *name);
 
+/* Adds the fixed names that all templates, or those of rules, can name. -ENOMEM. */
+int variables_add_names(bool in_rule, Names *names);
+
 /* Adds the names of the regex's groups. *ret_taken is set to one that may not be used, since it is
  * the name of something else already, and left else; it belongs to the regex. -ENOMEM. */
 int variables_add_groups(const Regex *regex, bool in_rule, Names *names, const char **ret_taken);

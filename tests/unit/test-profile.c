@@ -318,7 +318,8 @@ static void profile_names_that_nothing_takes_are_refused(void **state)
              "read: ( { in = \"one\"; regex = \"(?<two>2)\"; },\n"
              "{ in = \"body\"; regex = \"x\"; } ); } );",
         "p/x.conf:2: set.title: \"three\" is no variable here; there are one, to, two; " OF_MAIL
-        "p/x.conf:4: forms[0].set.key: \"two\" is no variable here; there are one; " OF_MAIL
+        "p/x.conf:4: forms[0].set.key: \"two\" is no variable here (did you mean \"to\"?); there are "
+        "one; " OF_MAIL
         "p/x.conf:5: forms[0].set.state.of: \"3\" is no variable here; there are one; " OF_MAIL
         "p/x.conf:6: forms[0].set.fields.f: \"title\" is no variable here; there are one; " OF_MAIL
         "p/x.conf:7: forms[0].set.facts: \"g\" is no field; \"fields\" must have it\n"

@@ -248,6 +248,12 @@ static void rule_chooses_how_a_mail_is_read(void **state)
     assert_string_equal(folder->said,
                         "milterd.conf:3: rules[0].profile: there is no profile \"d\"; there are "
                         "\"auto\", \"plain\", \"a\", \"b\", \"c\"\n");
+    assert_int_equal(folder_load(folder, FOLDER_PROFILES "rules: ( { name = \"r\"; " EVERY
+                                                         "\nprofile = \"plian\"; } );"),
+                     -EINVAL);
+    assert_string_equal(folder->said, "milterd.conf:3: rules[0].profile: there is no profile "
+                                      "\"plian\" (did you mean \"plain\"?); there are "
+                                      "\"auto\", \"plain\", \"a\", \"b\", \"c\"\n");
 }
 
 static void rule_changes_what_the_profile_has_read(void **state)
