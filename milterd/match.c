@@ -19,8 +19,8 @@
 #include "milterd/header.h"
 #include "milterd/macro.h"
 
-#define VALUES_MAX 256   /* of one header name that are compared */
-#define ADDRESSES_MAX 64 /* of all From headers */
+#define VALUES_MAX MAIL_HEADERS_MAX /* of one header name: all that there can be */
+#define ADDRESSES_MAX 64            /* of all From headers */
 
 /* What is shown of values in explanations. */
 #define SHOWN_VALUES_MAX 3

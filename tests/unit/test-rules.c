@@ -162,6 +162,11 @@ static void rules_repeated_header_is_looked_at_whole(void **state)
     assert_true(matches(fixture, "header: { name = \"X-Other\"; not: { glob = \"*\"; }; };"));
     assert_true(matches(fixture, "header: ( { name = \"X-Other\"; glob = \"*\"; },"
                                  " { name = \"X-Tag\"; equal = [ \"z\", \"a\" ]; } );"));
+    while (fixture->mail.n_headers < MAIL_HEADERS_MAX - 1)
+        header(fixture, "X-Tag", "d");
+    header(fixture, "X-Tag", "last");
+    assert_true(matches(fixture, "header: { name = \"X-Tag\"; equal = \"last\"; };"));
+    assert_false(matches(fixture, "header: { name = \"X-Tag\"; not = \"last\"; };"));
 }
 
 static void rules_envelope_and_client_are_matched(void **state)
