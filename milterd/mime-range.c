@@ -327,6 +327,15 @@ bool range_first_part(PartCursor *cursor, Range content, const char *boundary)
     return true;
 }
 
+Range range_before_parts(const PartCursor *cursor)
+{
+    size_t begin = 0, end;
+    bool last;
+
+    next_boundary(cursor, 0, &begin, &end, &last);
+    return (Range){ cursor->content.bytes, begin };
+}
+
 bool range_next_part(PartCursor *cursor, Range *ret)
 {
     size_t begin, end, at;

@@ -51,6 +51,9 @@ typedef struct PartCursor {
 /* Goes to the first part; false: there is none. */
 bool range_first_part(PartCursor *cursor, Range content, const char *boundary);
 
+/* What stands above the first boundary. */
+Range range_before_parts(const PartCursor *cursor);
+
 /* Takes the next part; false: there is no more. */
 bool range_next_part(PartCursor *cursor, Range *ret);
 

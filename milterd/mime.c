@@ -214,6 +214,18 @@ static bool find_parts(const MimePart *part, Range content,
            (range_guess_boundary(content, guessed) && range_first_part(ret, content, guessed));
 }
 
+/* Shows what stands above the first part, where no mail program looks but some scripts write their
+ * text, for want of other text; not what says there that the parts are MIME. */
+static int show_preamble(Walk *walk, const PartCursor *cursor, unsigned depth, Buffer *out)
+{
+    Range preamble = range_before_parts(cursor);
+
+    if (depth > 0 || walk->shown || memmem(preamble.bytes, preamble.size, "MIME", 4) ||
+        preamble.size == 0)
+        return 0;
+    return mime_show_text(walk, &MIME_PART_PLAIN, preamble, depth + 1, out);
+}
+
 /* What a multipart holds without a boundary: text, or one part with its header. */
 static int walk_unbound(Walk *walk, Range content, unsigned depth, Buffer *out)
 {
@@ -236,13 +248,15 @@ static int walk_multipart(Walk *walk, const MimePart *part, Range content, unsig
     int r;
 
     mime_note(walk, part, content, depth, NULL);
-    if (find_parts(part, content, guessed, &cursor))
-        return walk_parts(walk, part, cursor, depth, out);
+    if (find_parts(part, content, guessed, &cursor)) {
+        r = walk_parts(walk, part, cursor, depth, out);
+        return r < 0 ? r : show_preamble(walk, &cursor, depth, out);
+    }
     r = mime_decode_whole(walk, part, &content);
-    if (r == 0 && find_parts(part, content, guessed, &cursor))
-        return walk_parts(walk, part, cursor, depth, out);
     if (r < 0)
         return r;
+    if (find_parts(part, content, guessed, &cursor))
+        return walk_parts(walk, part, cursor, depth, out);
     /* No parts at all: whatever it is, but for an end without a beginning. */
     while (range_is_boundary(content, part->boundary, &size))
         content = (Range){ content.bytes + size, content.size - size };

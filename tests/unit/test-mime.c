@@ -91,6 +91,20 @@ static void mime_encodings_are_undone(void **state)
 #define MIXED "Content-Type: multipart/mixed; boundary=b\n\n"
 #define PART "--b\nContent-Type: "
 
+static void mime_preamble_is_shown_for_want_of_text(void **state)
+{
+    assert_reads(MIXED "web1 is down\n" PART "text/plain\n\n\n--b--", "web1 is down");
+    assert_reads(MIXED "web1 is down\n" PART "application/pdf; name=x.pdf\n\nx\n--b--",
+                 "[attachment: x.pdf (application/pdf, 1 byte)]\n\nweb1 is down");
+    assert_reads(MIXED "not shown\n" PART "text/plain\n\ntext\n--b--", "text");
+    assert_reads(MIXED "not shown\n" PART
+                       "multipart/mixed; boundary=c\n\nnor this\n--c\n\ntext\n--b--",
+                 "text");
+    assert_reads(MIXED "This is a multi-part message in MIME format.\n" PART
+                       "image/png; name=x.png\n\nx\n--b--",
+                 "[attachment: x.png (image/png, 1 byte)]");
+}
+
 static void mime_alternative_is_the_plain_text_unless_empty(void **state)
 {
     assert_reads(ALTERNATIVE PART "text/plain\n\nplain\n" PART "text/html\n\n<p>html\n--b--",
@@ -490,6 +504,7 @@ int main(void)
         cmocka_unit_test(mime_body_without_type_is_text),
         cmocka_unit_test(mime_mail_with_little_in_it_is_read),
         cmocka_unit_test(mime_encodings_are_undone),
+        cmocka_unit_test(mime_preamble_is_shown_for_want_of_text),
         cmocka_unit_test(mime_alternative_is_the_plain_text_unless_empty),
         cmocka_unit_test(mime_alternative_stub_gives_way_to_html),
         cmocka_unit_test(mime_alternative_that_is_skipped_names_its_files),
