@@ -59,7 +59,7 @@ static HtmlFont font(const char *value)
 
 HtmlStyle html_style_read(const char *style)
 {
-    bool no_room = false, overflow_hidden = false;
+    bool no_room = false, overflow_hidden = false, ellipsis = false;
     HtmlStyle result = {};
 
     while (style && *style) {
@@ -79,12 +79,15 @@ HtmlStyle html_style_read(const char *style)
             no_room = no_room || number(value) == 0;
         else if ((value = value_of(style, "overflow")))
             overflow_hidden = begins(value, "hidden");
+        else if ((value = value_of(style, "text-overflow")))
+            ellipsis = begins(value, "ellipsis");
         else if ((value = value_of(style, "font-size")))
             result.font = font(value);
         else if ((value = value_of(style, "white-space")))
             result.lines = begins(value, "pre");
         style += strcspn(style, ";");
     }
-    result.hidden = result.hidden || (no_room && overflow_hidden);
+    /* A cell "of no width" with an ellipsis takes what the others leave. */
+    result.hidden = result.hidden || (no_room && overflow_hidden && !ellipsis);
     return result;
 }

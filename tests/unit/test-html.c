@@ -169,6 +169,8 @@ static void html_previews_are_left_out(void **state)
                  "seen");
     assert_reads("<p style=\"max-height:100%;opacity:0.5;height:0;font-size:90%\">seen</p>",
                  "seen");
+    assert_reads("<td style=\"max-width:0;overflow:hidden;text-overflow:ellipsis\">seen</td>",
+                 "seen");
 }
 
 static void html_comments_are_left_out(void **state)
