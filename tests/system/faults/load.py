@@ -38,18 +38,25 @@ class Load:
         self.poison = set()  # numbers of mails that are large, and that no room shall have
         self.giving_up = threading.Event()
         self._lock = threading.Lock()
-        self._pause = seconds * SMTP_SESSIONS / max(1, total)
+        self._seconds = seconds
         self._seed = seed
-        submitted = [n for n in range(total) if n % SUBMITTED == SUBMITTED - 1]
-        by_smtp = [n for n in range(total) if n % SUBMITTED != SUBMITTED - 1]
-        self._threads = [
-            threading.Thread(target=self._guard, args=(self._smtp, by_smtp[i::SMTP_SESSIONS], i))
-            for i in range(SMTP_SESSIONS)]
-        self._threads.append(
-            threading.Thread(target=self._guard, args=(self._submit, submitted, SMTP_SESSIONS)))
+        self._sessions = SMTP_SESSIONS
+        self._threads = []
         self.failure = None
 
+    def smtp_sessions(self, count):
+        """At a time; before start()."""
+        self._sessions = count
+
     def start(self):
+        self._pause = self._seconds * self._sessions / max(1, self.total)
+        submitted = [n for n in range(self.total) if n % SUBMITTED == SUBMITTED - 1]
+        by_smtp = [n for n in range(self.total) if n % SUBMITTED != SUBMITTED - 1]
+        self._threads = [
+            threading.Thread(target=self._guard, args=(self._smtp, by_smtp[i::self._sessions], i))
+            for i in range(self._sessions)]
+        self._threads.append(
+            threading.Thread(target=self._guard, args=(self._submit, submitted, self._sessions)))
         for thread in self._threads:
             thread.start()
         return self
@@ -73,6 +80,11 @@ class Load:
     @property
     def done(self):
         return not any(thread.is_alive() for thread in self._threads)
+
+    def finish(self, timeout=180):
+        """Waits until all are taken."""
+        wait_until(lambda: self.done or self.failure, lambda: f"all mails to be taken; there are "
+                   f"{len(self.accepted)}, and {dict(self.errors)}", timeout)
 
     def give_up(self):
         """What was not taken by now is not tried again."""
@@ -133,7 +145,7 @@ class Load:
 
     def _submit(self, numbers, chance):
         for number in numbers:
-            self._wait(self._pause * SUBMITTED / SMTP_SESSIONS, chance)
+            self._wait(self._pause * SUBMITTED / self._sessions, chance)
             mail = self.mail(number)
             while not self.giving_up.is_set():
                 try:

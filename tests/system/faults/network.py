@@ -111,6 +111,26 @@ def reset_in_mid_stanza(run):
         run.over()
 
 
+def cut_before_the_echo(run):
+    """Messages reach the room, and the connection ends before their echoes come back."""
+    run.proxy.become("no-answer")
+    wait_until(lambda: run.relay.status()["in_flight"] >= 8 or run.load.done,
+               "messages to be in flight", interval=0.02)
+    run.wait(run.chance.uniform(0.1, 0.6))  # until the server has them
+    run.proxy.reset()
+    run.proxy.become("pass")
+
+
+@scenario("cut-before-the-echo", "the connection ends when the room has messages whose echoes did "
+          "not arrive, four times", prepare=with_proxy, mails=400, seconds=12)
+def cut_before_the_echoes(run):
+    for part in range(4):
+        run.some_are_through(0.1 + part * 0.2, 0.2 + part * 0.2)
+        run.begin()
+        cut_before_the_echo(run)
+        run.over()
+
+
 @scenario("latency", "all takes 3 s each way, for 30 s", prepare=with_proxy, mails=200, seconds=20)
 def latency(run):
     bad_for(run, "latency", run.lasts(30, 8), delay=run.lasts(3.0, 0.8))

@@ -5,6 +5,7 @@ A TCP proxy before a server, that can be a bad network.
     pass        as if it was not there
     refuse      nobody listens at the port, and what was connected is cut
     silent      nothing goes through; new connections are taken, and hear nothing
+    no-answer   what goes to the server arrives, and nothing comes back
     handshake   new connections go silent in the middle of the TLS handshake
     latency     all arrives `delay` seconds later
     loss        of each piece one in five is lost, once or several times, and comes later, as TCP
@@ -149,9 +150,10 @@ class Connection:
             timeout *= 2
         return lateness
 
-    def _held(self):
-        return self.proxy.mode == "silent" or (self.proxy.mode == "handshake" and
-                                               self.handshake > 1)
+    def _held(self, direction):
+        mode = self.proxy.mode
+        return (mode == "silent" or (mode == "no-answer" and direction == "in")
+                or (mode == "handshake" and self.handshake > 1))
 
     def _write(self, direction, target, queue, arrived):
         while True:
@@ -164,7 +166,7 @@ class Connection:
                 self.proceeded = self.proceeded or b"<proceed" in data
             with self.proxy.changed:
                 self.proxy.changed.wait_for(
-                    lambda: not self._held() or self.over or self.proxy.closing)
+                    lambda: not self._held(direction) or self.over or self.proxy.closing)
             if self.over or self.proxy.closing:
                 return
             cut = self.cut_next == direction and len(data) > 1

@@ -13,7 +13,8 @@ from .oracle import Verdict
 from .scenario import SCENARIOS
 from .world import Run
 
-GROUPS = ("processes", "network", "rooms", "refusals")
+GROUPS = ("processes", "network", "rooms", "refusals", "spool", "senders", "clocks",
+          "resources", "reload")
 
 
 def load_scenarios():

@@ -6,6 +6,7 @@ Servers and Postfix are kept from run to run. The daemons have the limits that t
 with, unless the run is a quick one: then waits are short.
 """
 
+import json
 import os
 import random
 import shutil
@@ -168,6 +169,12 @@ class Run:
     def lasts(self, seconds, quick):
         return quick if self.quick else seconds
 
+    def no_errors(self):
+        """Each mail must be taken at the first try."""
+        self.load.finish()
+        if self.load.errors:
+            self.problem(f"mails were answered with errors: {dict(self.load.errors)}")
+
     @property
     def workers(self):
         return children_of(self.milterd.process.pid)
@@ -212,8 +219,8 @@ class Run:
             if not state["load"] or state["queued"]:
                 return False
             done = self.relay.ctl("status", "--json", check=False)
-            state["relay"] = done.stdout[:2000]
-            return done.returncode == 0 and '"waiting":0' in done.stdout.replace(" ", "")
+            state["relay"] = done.stdout[:2000] or done.stderr[:200]
+            return done.returncode == 0 and json.loads(done.stdout)["waiting"] == 0
         try:
             wait_until(calm, "", max(1.0, deadline - time.monotonic()), interval=0.5)
         except Failure:

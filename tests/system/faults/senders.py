@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""Who else writes to the relay's socket, and how; and a relay that is restarted under load."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+from .scenario import scenario
+
+FLOODER = "games"  # a user that is neither ours nor the MTA's
+PROGRAMS = {
+    # Garbage of all sizes, as fast as it goes.
+    "garbage": """
+        import os, random, socket, struct, sys
+        chance = random.Random(sys.argv[2])
+        sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sender.connect(sys.argv[1])
+        kinds = [lambda: os.urandom(chance.randrange(0, 60000)),
+                 lambda: struct.pack(">I", chance.randrange(1 << 32)) + b"{}" * 50,
+                 lambda: b"".join(struct.pack(">I", 2) + b"{}" for _ in range(1000)),
+                 lambda: (lambda j: struct.pack(">I", len(j)) + j)(b'{"v":1,"text":"' + b"x" * 60000),
+                 lambda: b""]
+        print("begun", flush=True)
+        while True:
+            sender.send(chance.choice(kinds)())
+        """,
+    # So many good records, and how they were answered.
+    "records": """
+        import collections, json, socket, struct, sys
+        count, to = int(sys.argv[2]), sys.argv[3]
+        sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sender.bind("")
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        sender.connect(sys.argv[1])
+        answers = collections.Counter()
+        print("begun", flush=True)
+        def take():
+            datagram = sender.recv(131072)
+            while datagram:
+                size, = struct.unpack(">I", datagram[:4])
+                answers[json.loads(datagram[4:4 + size])["status"]] += 1
+                datagram = datagram[4 + size:]
+        for n in range(count):
+            data = json.dumps({"v": 1, "text": f"flood {n}", "to": to, "id": f"flood-{n}"}).encode()
+            sender.send(struct.pack(">I", len(data)) + data)
+            while n - sum(answers.values()) > 64:
+                take()
+        while sum(answers.values()) < count:
+            take()
+        print(json.dumps(answers), flush=True)
+        """,
+    # Senders that want receipts and never read them.
+    "deaf": """
+        import json, random, socket, struct, sys, time
+        senders = []
+        for _ in range(200):
+            sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            sender.bind("")
+            sender.connect(sys.argv[1])
+            senders.append(sender)
+        print("begun", flush=True)
+        n = 0
+        while True:
+            data = json.dumps({"v": 1, "text": f"deaf {n}", "to": "nobody"}).encode()
+            random.choice(senders).send(struct.pack(">I", len(data)) + data)
+            n += 1
+            time.sleep(0.0005)
+        """,
+}
+
+
+class Neighbour:
+    """A program of another user at the socket."""
+
+    def __init__(self, run, name, *arguments):
+        run.helpers.append(self)
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(PROGRAMS[name]), str(run.relay.socket),
+             *map(str, arguments)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, user=FLOODER,
+            group=FLOODER, extra_groups=[run.relay.group], start_new_session=True)
+        assert self.child.stdout.readline() == "begun\n"
+
+    def close(self):
+        self.child.kill()
+        self.child.stdout.close()
+        self.child.wait()
+
+
+@scenario("garbage", "another user floods the socket with garbage for 10 s", seconds=12,
+          short=True)
+def garbage(run):
+    run.some_are_through(0.1, 0.3)
+    run.begin()
+    flood = Neighbour(run, "garbage", run.seed)
+    run.wait(run.lasts(10, 3))
+    if flood.child.poll() is not None:
+        run.problem("the flood ended by itself")
+    flood.close()
+    run.over()
+
+
+def flood_room(run):
+    """A destination that nobody reads."""
+    run.relay.rooms["flood"] = run.rooms["ops"].replace("-ops@", "-flood@")
+
+
+@scenario("many-records", "another user sends 100,000 good records at once", prepare=flood_room,
+          seconds=20, limit=600)
+def many_records(run):
+    run.some_are_through(0.05, 0.1)
+    run.begin()
+    count = run.lasts(100_000, 3000)
+    flood = Neighbour(run, "records", count, "flood")
+    answers = flood.child.stdout.readline()
+    if not answers or '"refused"' in answers:
+        run.problem(f"the records were answered {answers.strip()!r}")
+    run.over()
+
+
+@scenario("deaf-senders", "200 senders never read their receipts, for 10 s", seconds=12)
+def deaf_senders(run):
+    run.some_are_through(0.1, 0.3)
+    run.begin()
+    senders = Neighbour(run, "deaf")
+    run.wait(run.lasts(10, 3))
+    if senders.child.poll() is not None:
+        run.problem("the senders ended by themselves")
+    senders.close()
+    run.over()
+
+
+@scenario("queue-full", "the relay stands still while 300 senders fill its socket", seconds=10,
+          servers=("prosody",))
+def queue_full(run):
+    run.some_are_through(0.1, 0.3)
+    run.begin()
+    run.relay.process.send_signal(signal.SIGSTOP)
+    senders = [subprocess.Popen(
+        [run.world.programs["xmpprelay-send"], "--socket", run.relay.socket, "-T", "30s", "-t",
+         f"QUEUE {n}", "ops", "--", "waiting"], stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for n in range(300)]
+    run.wait(run.lasts(6, 2))
+    run.relay.process.send_signal(signal.SIGCONT)
+    run.over()
+    failed = [(s.wait(60), s.stderr.read().strip()) for s in senders]
+    failed = [f for f in failed if f[0] != 0]
+    for sender in senders:
+        sender.stderr.close()
+    if failed:
+        run.problem(f"{len(failed)} of 300 senders failed, such as {failed[0]}")
+    else:
+        run.reader.wait_message("QUEUE", count=300)
+
+
+@scenario("relay-restarted", "the relay is restarted properly, five times", mails=300, seconds=12,
+          short=True)
+def relay_restarted(run):
+    for part in range(5):
+        run.some_are_through(0.1 + part * 0.15, 0.2 + part * 0.15)
+        run.begin()
+        run.relay.stop()
+        run.restart(run.relay)
+        run.over()
+
+
+@scenario("milterd-restarted", "milterd is restarted properly, five times", mails=300, seconds=12,
+          servers=("prosody",))
+def milterd_restarted(run):
+    for part in range(5):
+        run.some_are_through(0.1 + part * 0.15, 0.2 + part * 0.15)
+        run.begin()
+        run.milterd.stop()
+        run.restart(run.milterd)
+        run.over()
