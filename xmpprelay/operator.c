@@ -129,6 +129,8 @@ static int on_test(void *userdata, const char *destination, const char *id)
         return -EEXIST;
     case SPOOL_FULL:
     case SPOOL_SHARE:
+    case SPOOL_DISK:
+    case SPOOL_REMOVED:
         return -ENOSPC;
     default:
         return inserted;

@@ -77,7 +77,8 @@ typedef struct Relay {
     size_t n_posts;
     size_t posts_size;
     bool spool_failing;
-    char status[192]; /* as told to the service manager */
+    SpoolInserted disk; /* SPOOL_DISK or SPOOL_REMOVED while senders are told so */
+    char status[192];   /* as told to the service manager */
     ControlCounts counts;
 } Relay;
 

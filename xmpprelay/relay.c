@@ -46,6 +46,7 @@ SpoolLimits relay_spool_limits(const Settings *settings)
 {
     return (SpoolLimits){ .max_records = (uint64_t)settings->spool.max_records,
                           .max_share = (uint64_t)settings->spool.max_share,
+                          .reserve_bytes = SPOOL_RESERVE_BYTES,
                           .keep_usec = settings->spool.keep_usec };
 }
 

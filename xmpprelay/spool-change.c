@@ -104,7 +104,7 @@ static int count_inserted(Spool *spool, const SpoolRecord *record)
     return 0;
 }
 
-static SpoolInserted has_room(const Spool *spool, const SpoolRecord *record)
+static SpoolInserted has_room(Spool *spool, const SpoolRecord *record)
 {
     uint64_t max = spool->limits.max_records;
     uint64_t share =
@@ -115,7 +115,11 @@ static SpoolInserted has_room(const Spool *spool, const SpoolRecord *record)
         return SPOOL_FULL;
     if (spool_n_waiting_uid(spool, record->uid) + record->n_destinations > share)
         return SPOOL_SHARE;
-    return SPOOL_INSERTED;
+    if (!spool->disk_checked) {
+        spool->disk = spool_disk_check(spool);
+        spool->disk_checked = true;
+    }
+    return spool->disk;
 }
 
 int spool_insert(Spool *spool, const SpoolRecord *record)

@@ -60,7 +60,12 @@ struct Spool {
     Database *database;
     Statement *statements[N_STATEMENTS];
     SpoolLimits limits;
-    bool open;  /* a transaction is */
+    char *path; /* of the file, which is on `device` and has `inode` */
+    dev_t device;
+    ino_t inode;
+    bool open;         /* a transaction is */
+    bool disk_checked; /* in this transaction, with this result */
+    SpoolInserted disk;
     int broken; /* -errno of what made it impossible to commit */
     char message[SPOOL_REASON_MAX];
 
@@ -79,6 +84,9 @@ int spool_result(Spool *spool, int r);
 
 /* 0, or the -errno for which nothing can be changed now. */
 int spool_writable(const Spool *spool);
+
+int spool_disk_init(Spool *spool, const char *path);
+SpoolInserted spool_disk_check(Spool *spool); /* SPOOL_INSERTED: go on */
 
 /* The places of counts, made where they are missing. Valid until the next call. */
 int spool_destination_count(Spool *spool, const char *name, Count **ret);

@@ -301,6 +301,11 @@ int spool_open(const char *path, const SpoolLimits *limits, Spool **ret,
     r = database_open(path, APPLICATION_ID, OPEN_WAIT_USEC, &spool->database, reason);
     if (r < 0)
         return r;
+    r = spool_disk_init(spool, path);
+    if (r < 0) {
+        snprintf(reason, SPOOL_REASON_MAX, "%s can't be found again: %s", path, strerror(-r));
+        return r;
+    }
     r = database_check(spool->database, damage);
     if (r < 0) {
         snprintf(reason, SPOOL_REASON_MAX,
@@ -336,6 +341,7 @@ Spool *spool_free(Spool *spool)
     database_free(spool->database);
     for (size_t i = 0; i < spool->n_destinations; i++)
         free(spool->destinations[i].name);
+    free(spool->path);
     free(spool->destinations);
     free(spool->uids);
     free(spool);
@@ -353,6 +359,7 @@ int spool_begin(Spool *spool)
 
     assert(!spool->open);
     spool->broken = 0;
+    spool->disk_checked = false;
     if (database_in_transaction(spool->database)) /* a rollback failed */
         statement_run(spool->statements[STATEMENT_ROLLBACK]);
     r = spool_result(spool, statement_run(spool->statements[STATEMENT_BEGIN]));

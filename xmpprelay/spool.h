@@ -34,8 +34,9 @@ typedef enum EntryState {
 } EntryState;
 
 typedef struct SpoolLimits {
-    uint64_t max_records; /* entries that wait; also how many failed ones are kept */
-    uint64_t max_share;   /* percent of them for the records of one uid */
+    uint64_t max_records;   /* entries that wait; also how many failed ones are kept */
+    uint64_t max_share;     /* percent of them for the records of one uid */
+    uint64_t reserve_bytes; /* of the disk, that no record may take */
     usec_t keep_usec;
 } SpoolLimits;
 
@@ -52,6 +53,9 @@ void spool_set_limits(Spool *spool, const SpoolLimits *limits);
 /* In a sentence, what the last failure was. */
 const char *spool_message(const Spool *spool);
 
+/* What of a disk records leave alone: the write-ahead log and its copy in the file. */
+#define SPOOL_RESERVE_BYTES ((uint64_t)8 << 20)
+
 int spool_begin(Spool *spool);
 int spool_commit(Spool *spool); /* on failure all of the transaction is undone */
 void spool_rollback(Spool *spool);
@@ -61,6 +65,9 @@ typedef enum SpoolInserted {
     SPOOL_DUPLICATE, /* a record with this id is there or in the kept history */
     SPOOL_FULL,      /* max_records */
     SPOOL_SHARE,     /* the uid has its share */
+    SPOOL_DISK,      /* less than reserve_bytes are free on the disk */
+    SPOOL_REMOVED,   /* the file is not in its place any more: what is written to it is lost when
+                      * it is closed */
 } SpoolInserted;
 
 typedef struct SpoolRecord {

@@ -56,6 +56,29 @@ static char *clean_title_dup(const Record *record)
     return title;
 }
 
+/* Says once why nothing is taken, and once that it is again. */
+static void note_disk(Relay *relay, SpoolInserted inserted)
+{
+    const char *path = relay->settings->spool.path;
+
+    if (inserted != SPOOL_DISK && inserted != SPOOL_REMOVED && inserted != SPOOL_INSERTED)
+        return;
+    if (inserted == relay->disk)
+        return;
+    if (inserted == SPOOL_DISK)
+        log_error(
+            "the disk of %s is nearly full; senders are told \"busy\", and what is left of it "
+            "serves to deliver what waits",
+            path);
+    else if (inserted == SPOOL_REMOVED)
+        log_error("%s was removed or replaced; senders are told \"busy\", and what waits is still "
+                  "delivered: restart xmpprelay when nothing does any more (xmpprelayctl status)",
+                  path);
+    else
+        log_notice("the disk of %s has room again", path);
+    relay->disk = inserted;
+}
+
 static void insert_item(Relay *relay, InboxItem *item, usec_t now_realtime)
 {
     /* a list without titles is better than none */
@@ -71,7 +94,11 @@ static void insert_item(Relay *relay, InboxItem *item, usec_t now_realtime)
         .n_destinations = item->n_destinations,
     };
 
-    switch (spool_insert(relay->spool, &record)) {
+    int r = spool_insert(relay->spool, &record);
+
+    if (r >= 0)
+        note_disk(relay, (SpoolInserted)r);
+    switch (r) {
     case SPOOL_INSERTED:
         inbox_decide(item, RECEIPT_ACCEPTED, NULL);
         break;
@@ -83,6 +110,12 @@ static void insert_item(Relay *relay, InboxItem *item, usec_t now_realtime)
         break;
     case SPOOL_SHARE:
         inbox_decide(item, RECEIPT_BUSY, "too many of this sender's records wait already");
+        break;
+    case SPOOL_DISK:
+        inbox_decide(item, RECEIPT_BUSY, "the spool's disk is nearly full");
+        break;
+    case SPOOL_REMOVED:
+        inbox_decide(item, RECEIPT_BUSY, "the spool was removed");
         break;
     default:
         inbox_decide(item, RECEIPT_BUSY, "the spool can't be written");

@@ -94,6 +94,52 @@ static void must_insert(Spool *spool, const char *id, uid_t uid, const char *nam
     assert_int_equal(spool_commit(spool), 0);
 }
 
+static void spool_on_a_disk_nearly_full_takes_no_record_and_delivers(void **state)
+{
+    Folder *folder = *state;
+    SpoolLimits all_of_it = limits;
+    Spool *spool = must_open(folder->spool);
+    SpoolFate fate;
+
+    must_insert(spool, "a", 1, "ops");
+    all_of_it.reserve_bytes = UINT64_MAX / 2;
+    spool_set_limits(spool, &all_of_it);
+    assert_int_equal(spool_begin(spool), 0);
+    assert_int_equal(insert_one(spool, "b", 1, "ops"), SPOOL_DISK);
+    assert_int_equal(insert_one(spool, "a", 1, "ops"), SPOOL_DUPLICATE);
+    assert_int_equal(spool_mark_done(spool, 1, START, &fate), 1);
+    assert_int_equal(spool_commit(spool), 0);
+    assert_int_equal(spool_n_waiting(spool), 0);
+
+    spool_set_limits(spool, &limits);
+    must_insert(spool, "b", 1, "ops");
+    spool_free(spool);
+}
+
+static void spool_that_was_removed_or_replaced_takes_no_record(void **state)
+{
+    Folder *folder = *state;
+    Spool *spool = must_open(folder->spool);
+    int fd;
+
+    must_insert(spool, "a", 1, "ops");
+    assert_return_code(rename(folder->spool, folder->copy), errno);
+    assert_int_equal(spool_begin(spool), 0);
+    assert_int_equal(insert_one(spool, "b", 1, "ops"), SPOOL_REMOVED);
+    assert_int_equal(spool_commit(spool), 0);
+
+    fd = open(folder->spool, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+    assert_return_code(fd, errno);
+    close(fd);
+    assert_int_equal(spool_begin(spool), 0);
+    assert_int_equal(insert_one(spool, "b", 1, "ops"), SPOOL_REMOVED);
+    assert_int_equal(spool_commit(spool), 0);
+
+    assert_return_code(rename(folder->copy, folder->spool), errno);
+    must_insert(spool, "b", 1, "ops");
+    spool_free(spool);
+}
+
 typedef struct Seen {
     size_t n;
     int64_t seq[32];
@@ -693,6 +739,8 @@ static void spool_pauses_outlive_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(spool_on_a_disk_nearly_full_takes_no_record_and_delivers),
+        TEST(spool_that_was_removed_or_replaced_takes_no_record),
         TEST(spool_inserted_entries_load_in_order),
         TEST(spool_known_id_is_duplicate),
         TEST(spool_full_and_share_are_told_apart),
