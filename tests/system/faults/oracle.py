@@ -61,7 +61,7 @@ def judge_room(run, verdict, name, room, order):
     if order is not None:
         newest = -1
         for number, _ in first:
-            place = order.get(number, -1)
+            place = order.get(number, newest)  # the spool forgets, after a time
             verdict.out_of_order += place < newest
             newest = max(newest, place)
 
