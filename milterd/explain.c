@@ -41,6 +41,14 @@ static int set_macros(Mail *mail, const ExplainFacts *facts)
     return 0;
 }
 
+/* An address alone is in these, with as many blanks around it as a writer likes. */
+static int set_by_header(Mail *mail, const char *header, int (*set)(Mail *, const char *))
+{
+    _cleanup_free_ char *address = text_clean_line_dup(header, strlen(header));
+
+    return address ? set(mail, address) : -ENOMEM;
+}
+
 static int set_rcpts(Mail *mail, const ExplainFacts *facts)
 {
     const char *header = mail_header(mail, "X-Original-To");
@@ -53,7 +61,7 @@ static int set_rcpts(Mail *mail, const ExplainFacts *facts)
     }
     if (!header)
         header = mail_header(mail, "Delivered-To");
-    return facts->n_rcpts == 0 && header ? mail_add_rcpt(mail, header) : 0;
+    return facts->n_rcpts == 0 && header ? set_by_header(mail, header, mail_add_rcpt) : 0;
 }
 
 static int set_envelope_from(Mail *mail, const ExplainFacts *facts)
@@ -67,7 +75,7 @@ static int set_envelope_from(Mail *mail, const ExplainFacts *facts)
         return mail_set_envelope_from(mail, facts->envelope_from);
     header = mail_header(mail, "Return-Path");
     if (header)
-        return mail_set_envelope_from(mail, header);
+        return set_by_header(mail, header, mail_set_envelope_from);
     header = mail_header(mail, "From");
     r = header ? header_next_address(header, &offset, &from) : 0;
     return r > 0 ? mail_set_envelope_from(mail, from) : r;

@@ -330,6 +330,18 @@ static void explain_takes_no_far_future_for_the_present(void **state)
     assert_member(alert, "message", "*far*\n```\ntext\n```");
 }
 
+static void explain_envelope_of_headers_has_no_blanks_around_it(void **state)
+{
+    static const char mail[] = "Return-Path:  <> \n"
+                               "Delivered-To:  <ops@example.org>\t\n"
+                               "\n"
+                               "text\n";
+    _cleanup_free_ char *output = explain(two_rules, mail, &(ExplainFacts){});
+
+    assert_non_null(strstr(output, "\nenvelope sender: <> (the null sender)\n"
+                                   "recipient: ops@example.org\n"));
+}
+
 static void explain_tells_the_guard_that_holds_a_mail_back(void **state)
 {
     static const char mail[] = "From: nms@nms.example.org\n"
@@ -389,6 +401,7 @@ int main(void)
         cmocka_unit_test(explain_json_has_a_line_for_each_mail),
         cmocka_unit_test(explain_the_present_is_the_mail_s_date),
         cmocka_unit_test(explain_takes_no_far_future_for_the_present),
+        cmocka_unit_test(explain_envelope_of_headers_has_no_blanks_around_it),
         cmocka_unit_test(explain_tells_the_guard_that_holds_a_mail_back),
         cmocka_unit_test(explain_recipients_are_taken_from_the_last_mta),
     };
