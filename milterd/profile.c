@@ -98,7 +98,9 @@ static int default_text(Mail *mail, Record *record)
 
 int profile_apply(const ProfileChoice *choice, MatchInput *input, Record *record)
 {
-    _cleanup_(variables_done) Variables variables = { .mail = input->mail };
+    _cleanup_(variables_done) Variables variables = {
+        .mail = input->mail, .groups_taken = true, /* nothing can name them here */
+    };
     const Form *form = choice->form;
     int r;
 

@@ -211,6 +211,23 @@ static void profile_regex_that_gives_up_is_told_once(void **state)
                         "its limits with a mail, and counts as not matching; make it simpler\n");
 }
 
+/* No template of a profile can name groups by numbers: they take no room from those with names. */
+static void profile_takes_long_values_by_name_alone(void **state)
+{
+    static char mail[65000] = "Subject: a\n\n";
+    _cleanup_record_ Record *record = NULL;
+
+    memset(mail + strlen(mail), 'x', 60000);
+    record = read_by(state,
+                     HEAD "forms: ( { name = \"f\"; match: { body: { regex = \"(?<a>.+)\"; }; };\n"
+                          "read: ( { in = \"body\"; regex = \"(?<b>.+)\"; },\n"
+                          "        { in = \"body\"; regex = \"(?<c>.+)\"; },\n"
+                          "        { in = \"body\"; regex = \"(?<d>.+)\"; } );\n"
+                          "set: { title = \"${a:+a}${b:+b}${c:+c}${d:+d}\"; }; } );",
+                     mail);
+    assert_string_equal(record->title, "abcd");
+}
+
 static void profile_text_that_is_empty_is_said_to_be_none(void **state)
 {
     _cleanup_record_ Record *record = read_by(
@@ -370,6 +387,7 @@ int main(void)
         TEST(profile_choices_go_from_test_to_test),
         TEST(profile_omitted_lines_leave_one_blank_between_others),
         TEST(profile_regex_that_gives_up_is_told_once),
+        TEST(profile_takes_long_values_by_name_alone),
         TEST(profile_text_that_is_empty_is_said_to_be_none),
         TEST(profile_long_keys_stay_different),
         TEST(profile_of_many_large_fields_fits_a_frame),
