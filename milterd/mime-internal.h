@@ -9,6 +9,7 @@
 #include "milterd/mime-tree.h"
 
 #define DECODED_MAX 8 /* multiparts and messages that are encoded as a whole */
+#define UNBOUND_MAX 4 /* multiparts without a boundary; past them none is searched for one */
 
 /* What becomes of a part. */
 #define FATE_ALTERNATIVE "skipped, another alternative is shown"
@@ -26,6 +27,7 @@ typedef struct Walk {
     MimeTree *tree; /* or NULL */
     MimeLimits limits;
     size_t n_parts;
+    size_t n_unbound;
     bool shown;      /* there was text, not only names of attachments */
     bool names_only; /* text is not wanted at the moment */
 

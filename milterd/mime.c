@@ -207,9 +207,11 @@ static int walk_parts(Walk *walk, const MimePart *part, PartCursor cursor, unsig
 }
 
 /* Finds the first part of a multipart: by its boundary, or by what looks like one. */
-static bool find_parts(const MimePart *part, Range content,
+static bool find_parts(const Walk *walk, const MimePart *part, Range content,
                        char guessed[static MIME_BOUNDARY_MAX + 1], PartCursor *ret)
 {
+    if (walk->n_unbound >= UNBOUND_MAX)
+        return false;
     return range_first_part(ret, content, part->boundary) ||
            (range_guess_boundary(content, guessed) && range_first_part(ret, content, guessed));
 }
@@ -233,6 +235,7 @@ static int walk_unbound(Walk *walk, Range content, unsigned depth, Buffer *out)
     _cleanup_(mime_part_done) MimePart part = {};
     int r;
 
+    walk->n_unbound++;
     r = fields_recover(&content, &fields);
     if (r == 0)
         r = mime_part_read(&part, fields.type, fields.encoding, fields.disposition);
@@ -248,14 +251,14 @@ static int walk_multipart(Walk *walk, const MimePart *part, Range content, unsig
     int r;
 
     mime_note(walk, part, content, depth, NULL);
-    if (find_parts(part, content, guessed, &cursor)) {
+    if (find_parts(walk, part, content, guessed, &cursor)) {
         r = walk_parts(walk, part, cursor, depth, out);
         return r < 0 ? r : show_preamble(walk, &cursor, depth, out);
     }
     r = mime_decode_whole(walk, part, &content);
     if (r < 0)
         return r;
-    if (find_parts(part, content, guessed, &cursor))
+    if (find_parts(walk, part, content, guessed, &cursor))
         return walk_parts(walk, part, cursor, depth, out);
     /* No parts at all: whatever it is, but for an end without a beginning. */
     while (range_is_boundary(content, part->boundary, &size))

@@ -402,6 +402,25 @@ static void mime_parts_and_depth_are_bounded(void **state)
     assert_true(clock() - began < 5 * CLOCKS_PER_SEC);
 }
 
+static void mime_multiparts_without_boundaries_are_bounded(void **state)
+{
+    static const char head[] = "A: a\nB: b\nContent-Transfer-Encoding: quoted-printable\n"
+                               "Content-Type: multipart/mixed; boundary=c\n\n";
+    size_t size = 1 << 20;
+    _cleanup_free_ char *mail = malloc(size + 8192), *text = NULL;
+    clock_t began = clock();
+    char *at = mail;
+
+    for (int i = 0; i < 30; i++)
+        at = stpcpy(at, head);
+    at = stpcpy(at, "web1 is down\n");
+    while (at < mail + size)
+        at = stpcpy(at, "\n--\n");
+    text = read_text(mail_of(mail, (size_t)(at - mail)));
+    assert_memory_equal(text, "web1 is down\n", 13);
+    assert_true(clock() - began < CLOCKS_PER_SEC);
+}
+
 static void mime_large_bodies_are_bounded(void **state)
 {
     static const char *const heads[] = {
@@ -523,6 +542,7 @@ int main(void)
         cmocka_unit_test(mime_header_that_was_cut_off_is_read),
         cmocka_unit_test(mime_lines_of_mailboxes_are_no_text),
         cmocka_unit_test(mime_parts_and_depth_are_bounded),
+        cmocka_unit_test(mime_multiparts_without_boundaries_are_bounded),
         cmocka_unit_test(mime_large_bodies_are_bounded),
         cmocka_unit_test(mime_controls_do_not_come_through),
         cmocka_unit_test(mime_dates_are_read),

@@ -305,6 +305,14 @@ def nested_alternatives(name):
 
 
 @mail
+def multiparts_without_boundaries(name):
+    multipart = b"Content-Transfer-Encoding: quoted-printable\nContent-Type: multipart/mixed\n\n"
+    yield head(name)[:-1] + multipart + (b"A: a\nB: b\n" + multipart) * 30
+    yield NEWS
+    yield from repeat(b"\n--\n", MB // 2, MB // 2)
+
+
+@mail
 def nested_messages(name):
     yield from mixed(name)
     yield b"--b\nContent-Type: message/rfc822\n\n"
