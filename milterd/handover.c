@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include "common/client.h"
 #include "common/log.h"
@@ -222,6 +223,27 @@ static void log_fate(const Alert *alert, const Fate *fate, const Mail *mail, Ver
                consequence(result, fate->taken));
 }
 
+/* Nothing else tells of a mail that is no alert and does not go its way. */
+static void log_skip(const Rule *rule, Mail *mail)
+{
+    bool passes = rule->verdict == VERDICT_CONTINUE || rule->verdict == VERDICT_ACCEPT;
+    const char *message_id = NULL;
+
+    for (size_t i = 0; i < mail->n_headers && !message_id; i++)
+        if (strcasecmp(mail->headers[i].name, "Message-ID") == 0)
+            message_id = mail_header_text(&mail->headers[i]);
+
+    const LogField fields[] = {
+        { "queue_id", mail->queue_id },
+        { "message_id", message_id },
+        { "rule", rule->name },
+        { "verdict", verdict_names[rule->verdict] },
+    };
+
+    log_fields(passes ? LOG_DEBUG : LOG_INFO, fields, ELEMENTSOF(fields),
+               "no alert is made of a mail that its rule skips");
+}
+
 int handover(const Settings *settings, Watch *watch, Mail *mail, const Rule *const *rules,
              size_t n_rules, HandoverResult *ret_result)
 {
@@ -236,8 +258,9 @@ int handover(const Settings *settings, Watch *watch, Mail *mail, const Rule *con
     if (r < 0)
         return r;
 
+    if (rules[n_rules - 1]->skip)
+        log_skip(rules[n_rules - 1], mail);
     if (alerts.n == 0) {
-        log_debug("rule \"%s\" matches a mail, which is no alert for it", rules[n_rules - 1]->name);
         *ret_result = HANDOVER_TAKEN;
         return 0;
     }

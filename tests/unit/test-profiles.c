@@ -3,6 +3,9 @@
 #include "tests/unit/mails.h"
 #include "tests/unit/profiles.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "common/record.h"
 #include "milterd/handover.h"
 
@@ -424,6 +427,46 @@ static void rule_that_skips_makes_no_alert(void **state)
     assert_int_equal(result, HANDOVER_TAKEN);
 }
 
+/* What the log says of a mail that this rule skips. */
+static void read_log(Folder *folder, const char *verdict, char said[static 1024])
+{
+    _cleanup_mail_ Mail mail = mail_of_text("Subject: s\nMessage-ID: <1@x>\n\nx");
+    _cleanup_close_ int stderr_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    HandoverResult result;
+    char rules[256];
+    const Rule *rule;
+    int fds[2];
+    Watch watch;
+    ssize_t n;
+
+    snprintf(rules, sizeof(rules),
+             "profiles = ( );\nrules: ( { name = \"r\"; " EVERY " trust = \"local\"; skip = true; "
+             "verdict = \"%s\"; } );",
+             verdict);
+    load(folder, rules);
+    rule = folder->settings->rules.items[0];
+    assert_int_equal(watch_init(&watch, &folder->settings->relay), 0);
+    assert_return_code(pipe2(fds, O_CLOEXEC | O_NONBLOCK), errno);
+    assert_return_code(dup2(fds[1], STDERR_FILENO), errno);
+    handover(folder->settings, &watch, &mail, &rule, 1, &result);
+    dup2(stderr_fd, STDERR_FILENO);
+    n = read(fds[0], said, 1023);
+    said[MAX(n, 0)] = '\0';
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void rule_that_skips_tells_of_mail_that_does_not_go_on(void **state)
+{
+    char said[1024];
+
+    read_log(*state, "continue", said);
+    assert_string_equal(said, "");
+    read_log(*state, "discard", said);
+    assert_string_equal(said, "no alert is made of a mail that its rule skips message_id=<1@x> "
+                              "rule=r verdict=discard\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +488,7 @@ int main(void)
         TEST(settings_ask_for_what_templates_and_profiles_name),
         TEST(settings_refuse_too_many_macros_of_rules_and_profiles),
         TEST(rule_that_skips_makes_no_alert),
+        TEST(rule_that_skips_tells_of_mail_that_does_not_go_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
