@@ -14,6 +14,8 @@ from support.place import run
 
 MAN = Path(__file__).parent.parent.parent / "packaging" / "man"
 
+SOURCES = MAN.parent.parent
+
 PAGES = {"milterd": "milterd.8", "xmpprelay": "xmpprelay.8", "xmpprelayctl": "xmpprelayctl.8",
          "xmpprelay-send": "xmpprelay-send.1"}
 
@@ -47,6 +49,34 @@ def test_options_in_the_manual_are_those_of_help_of(name, programs):
 
     assert in_help, "the help names no options"
     assert in_help == in_manual
+
+
+def test_what_the_page_for_operators_quotes_is_said_by_the_programs():
+    literals = "".join(
+        re.sub(r'"\s*(?:PRI[a-z]\d+\s*)?"', "", path.read_text()).replace('\\"', '"')
+        for folder in ("common", "milterd", "xmpprelay") for path in (SOURCES / folder).glob("*.[ch]"))
+    page = (MAN / "xmpp-alerts.7").read_text().replace(r"\(dq", '"')
+    quotes = re.findall(r"^(?:\.It )?\.?Em (.+?)(?: [,.])?$", page, re.M)
+    # What the program fills in is not compared; and this one is Postfix's.
+    pieces = [piece.strip(" :;,.()") for quote in quotes if "Service unavailable" not in quote
+              for piece in re.split(r"\\&\.\.\.|\b[A-Z]+\b|\d[\d.:-]*| , ", quote)]
+
+    assert len(quotes) > 20
+    assert not [piece for piece in pieces if len(piece) > 3 and piece not in literals]
+
+
+def test_fields_that_the_page_for_operators_names_are_logged():
+    logged = set()
+    for folder in ("milterd", "xmpprelay"):
+        for path in (SOURCES / folder).glob("*.c"):
+            logged |= set(re.findall(r'\{ "([a-z_]+)", ', path.read_text()))
+    page = (MAN / "xmpp-alerts.7").read_text()
+    named = set(re.findall(r"\b([A-Z_]+)=\S", page)) | {
+        name for line in re.findall(r"^\.Cm ([A-Z_ ,]+?)(?: ,)?$", page, re.M)
+        for name in line.split(" , ")}
+
+    assert "QUEUE_ID" in named and "GUARD" in named
+    assert {name.removeprefix("MAIL_").lower() for name in named} <= logged
 
 
 @pytest.mark.parametrize("name", PAGES)
