@@ -75,6 +75,24 @@ static void put_unknown(const Control *control, Answer *answer)
     answer_put(answer, json_set_consume(answer->json, "unknown_destinations", array));
 }
 
+/* Why no sender's record is taken now, or NULL. */
+static const char *why_busy(const Control *control, const ControlCounts *counts)
+{
+    switch (spool_disk_check(control->spool)) {
+    case SPOOL_DISK:
+        return "the spool's disk is nearly full";
+    case SPOOL_REMOVED:
+        return "the spool was removed; restart xmpprelay when nothing waits any more";
+    default:
+        break;
+    }
+    if (counts->spool_failing)
+        return "the spool can't be written, see the log";
+    if (spool_n_waiting(control->spool) >= (uint64_t)control->settings->spool.max_records)
+        return "the spool is full (spool.max_records)";
+    return NULL;
+}
+
 int control_status(Control *control, const Json *request, Json **ret)
 {
     Answer answer = answer_new();
@@ -95,6 +113,7 @@ int control_status(Control *control, const Json *request, Json **ret)
     answer_put_count(&answer, "accepted", counts.accepted);
     answer_put_count(&answer, "duplicate", counts.duplicate);
     answer_put_count(&answer, "busy", counts.busy);
+    answer_put_string(&answer, "busy_because", why_busy(control, &counts));
     answer_put_count(&answer, "refused", counts.refused);
     answer_put_count(&answer, "delivered", counts.delivered);
 

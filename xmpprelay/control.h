@@ -27,7 +27,7 @@
 
 typedef struct Control Control;
 
-/* Since the daemon started; `in_flight` and `in_flight_destination` now. */
+/* Since the daemon started; `in_flight` now. */
 typedef struct ControlCounts {
     usec_t started_usec; /* CLOCK_REALTIME */
     uint64_t accepted;   /* records */
@@ -37,6 +37,7 @@ typedef struct ControlCounts {
     uint64_t delivered; /* entries */
     uint64_t failed;
     uint64_t in_flight;
+    bool spool_failing; /* now: it can't be written */
 } ControlCounts;
 
 /* What the relay does for Control; called outside of any transaction of the spool. */

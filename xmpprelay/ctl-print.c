@@ -41,12 +41,13 @@ static const char *age_of(const Json *object, const char *key, double now,
     return age(now, json_as_number(json_get(object, key), 0), buffer);
 }
 
-static void print_reason(FILE *stream, const Json *object)
+/* On a line of its own, below what it is about. */
+static void print_below(FILE *stream, const Json *object, const char *key)
 {
-    _cleanup_free_ char *reason = clean(get(object, "reason"));
+    _cleanup_free_ char *text = clean(get(object, key));
 
-    if (reason && *reason)
-        fprintf(stream, ": %s", reason);
+    if (text && *text)
+        fprintf(stream, "    %s\n", text);
 }
 
 static void print_account(FILE *stream, const Json *account, double now)
@@ -61,8 +62,8 @@ static void print_account(FILE *stream, const Json *account, double now)
         fprintf(stream, ", next try in %s", age(retry, now, buffer));
     if (reconnects > 0)
         fprintf(stream, ", %lld reconnect%s", reconnects, reconnects == 1 ? "" : "s");
-    print_reason(stream, account);
     fputc('\n', stream);
+    print_below(stream, account, "reason");
 }
 
 static void print_destination(FILE *stream, const Json *destination, double now)
@@ -79,13 +80,13 @@ static void print_destination(FILE *stream, const Json *destination, double now)
         fputs("not in the room", stream);
     else
         fputs(streq(state, "out") ? "not connected" : state, stream);
-    fprintf(stream, " for %s, %lld waiting", age_of(destination, "since", now, buffer),
-            count(destination, "waiting"));
-    if (json_as_bool(json_get(destination, "paused"), false))
-        fputs(", paused (xmpprelayctl resume)", stream);
-    if (!ready)
-        print_reason(stream, destination);
+    if (json_as_number(json_get(destination, "since"), 0) > 0)
+        fprintf(stream, " for %s", age_of(destination, "since", now, buffer));
+    fprintf(stream, ", %lld waiting", count(destination, "waiting"));
     fputc('\n', stream);
+    if (json_as_bool(json_get(destination, "paused"), false))
+        fprintf(stream, "    paused; to go on: xmpprelayctl resume %s\n", get(destination, "name"));
+    print_below(stream, destination, "reason");
 }
 
 static void print_numbers(FILE *stream, const Json *answer, double now)
@@ -95,7 +96,7 @@ static void print_numbers(FILE *stream, const Json *answer, double now)
 
     fprintf(stream, "xmpprelay %s, process %lld, up %s\n", get(answer, "version"),
             count(answer, "pid"), age_of(answer, "since", now, buffer));
-    fprintf(stream, "%lld waiting, %lld of them in flight, %lld failed; %lld delivered since start",
+    fprintf(stream, "%lld waiting, %lld of them in flight, %lld failed\n%lld delivered since start",
             waiting, count(answer, "in_flight"), failed, count(answer, "delivered"));
     if (count(answer, "busy") > 0)
         fprintf(stream, ", %lld times busy", count(answer, "busy"));
@@ -105,8 +106,8 @@ static void print_numbers(FILE *stream, const Json *answer, double now)
     if (waiting > 0)
         fprintf(stream, "the oldest has waited %s, for %s\n", age_of(answer, "oldest", now, buffer),
                 get(answer, "oldest_destination"));
-    if (waiting >= count(answer, "max_records"))
-        fputs("the spool is full: senders are told busy (spool.max_records)\n", stream);
+    if (*get(answer, "busy_because"))
+        fprintf(stream, "senders are told busy: %s\n", get(answer, "busy_because"));
     if (failed > 0)
         fputs("see what failed: xmpprelayctl queue; then: xmpprelayctl retry all\n", stream);
 }
@@ -129,29 +130,40 @@ void print_status(FILE *stream, const Json *answer)
     }
     for (size_t i = 0; i < json_length(unknown); i++)
         fprintf(stream,
-                "%lld waiting for %s, which is no longer configured: configure it again, or drop "
-                "them\n",
+                "%lld waiting for %s, which is no longer configured\n"
+                "    configure it again, or drop them\n",
                 count(json_at(unknown, i), "waiting"), get(json_at(unknown, i), "name"));
 }
 
-static void print_entry(FILE *stream, const Json *entry, double now)
+/* How wide a column of names is, which are ASCII. */
+static int width_of(const Json *entries, const char *key, const char *heading)
 {
-    _cleanup_free_ char *title = clean(get(entry, "title")), *reason = clean(get(entry, "reason"));
-    char buffer[UNITS_TEXT_MAX];
+    size_t width = strlen(heading);
 
-    fprintf(stream, "%-34s %-14s %-9s %9s %5lld  %s%s%s\n", get(entry, "id"),
-            get(entry, "destination"), get(entry, "state"), age_of(entry, "accepted", now, buffer),
-            count(entry, "attempts"), title ? title : "", reason && *reason ? " -- " : "",
-            reason ? reason : "");
+    for (size_t i = 0; i < json_length(entries); i++)
+        width = MAX(width, strlen(get(json_at(entries, i), key)));
+    return (int)width;
 }
 
+/* What has no bound that a terminal would hold stands below: the title, the reason. */
 void print_entries(FILE *stream, const Json *entries, double now, bool first)
 {
+    int id_width = width_of(entries, "id", "ID");
+    int destination_width = width_of(entries, "destination", "DESTINATION");
+    char buffer[UNITS_TEXT_MAX];
+
     if (first && json_length(entries) > 0)
-        fprintf(stream, "%-34s %-14s %-9s %9s %5s  %s\n", "ID", "DESTINATION", "STATE", "AGE",
-                "TRIES", "TITLE");
-    for (size_t i = 0; i < json_length(entries); i++)
-        print_entry(stream, json_at(entries, i), now);
+        fprintf(stream, "%-*s  %-*s  %-9s %11s %5s\n", id_width, "ID", destination_width,
+                "DESTINATION", "STATE", "AGE", "TRIES");
+    for (size_t i = 0; i < json_length(entries); i++) {
+        const Json *entry = json_at(entries, i);
+
+        fprintf(stream, "%-*s  %-*s  %-9s %11s %5lld\n", id_width, get(entry, "id"),
+                destination_width, get(entry, "destination"), get(entry, "state"),
+                age_of(entry, "accepted", now, buffer), count(entry, "attempts"));
+        print_below(stream, entry, "title");
+        print_below(stream, entry, "reason");
+    }
 }
 
 void print_record(FILE *stream, const Json *answer, double now)

@@ -11,7 +11,8 @@
 
 void print_status(FILE *stream, const Json *answer);
 
-/* `entries` of a list: a heading before the first (`first`), then a line for each. */
+/* `entries` of a list: a heading before the first (`first`), then a line for each, and below it
+ * its title and its reason. */
 void print_entries(FILE *stream, const Json *entries, double now, bool first);
 
 /* A record with its entries. */

@@ -434,6 +434,8 @@ static int run(Ctl *ctl, const char *name, char **arguments, int n)
                         command->argument == ARGUMENT_NONE       ? "no argument"
                         : command->argument == ARGUMENT_OPTIONAL ? "at most one argument"
                                                                  : "exactly one argument");
+        if (ctl->failed && command->run != do_queue)
+            return fail(EX_USAGE, "--failed goes with queue alone; see xmpprelayctl --help");
         r = ctl_connect(ctl);
         return r != 0 ? r : command->run(ctl, n > 0 ? arguments[0] : NULL);
     }

@@ -142,6 +142,7 @@ static void on_counts(void *userdata, ControlCounts *ret)
     Relay *relay = userdata;
 
     *ret = relay->counts;
+    ret->spool_failing = relay->spool_failing;
     for (size_t i = 0; i < relay->settings->destinations.n; i++)
         ret->in_flight += dispatch_n_in_flight(relay->dispatch, i);
 }

@@ -86,7 +86,6 @@ int spool_result(Spool *spool, int r);
 int spool_writable(const Spool *spool);
 
 int spool_disk_init(Spool *spool, const char *path);
-SpoolInserted spool_disk_check(Spool *spool); /* SPOOL_INSERTED: go on */
 
 /* The places of counts, made where they are missing. Valid until the next call. */
 int spool_destination_count(Spool *spool, const char *name, Count **ret);

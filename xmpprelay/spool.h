@@ -70,6 +70,9 @@ typedef enum SpoolInserted {
                       * it is closed */
 } SpoolInserted;
 
+/* What every record would be told now: SPOOL_DISK, SPOOL_REMOVED; SPOOL_INSERTED: it may go in. */
+SpoolInserted spool_disk_check(Spool *spool);
+
 typedef struct SpoolRecord {
     const char *id;
     const char *json; /* as it came */

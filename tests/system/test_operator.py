@@ -153,6 +153,62 @@ def test_log_has_one_line_with_the_ids_of_an_alert_and_no_text(running):
         assert "alertbot-secret" not in process.log_text()
 
 
+def test_every_command_answers_in_json(running):
+    def ask(*command):
+        return json.loads(running.relay.ctl(*command, "--json").stdout)
+
+    assert ask("pause", "ops") == {"paused": True}
+    assert running.relay.send("-i", "here-1", "-t", "Title", "ops", "--", "text").returncode == 0
+    entry, = ask("queue")
+    assert (entry["id"], entry["state"], entry["title"]) == ("here-1", "queued", "Title")
+    assert ask("queue", "--failed") == []
+    assert ask("show", "here-1")["record"]["text"] == "text"
+    assert ask("retry", "all") == {"retried": 0}
+    assert ask("drop", "here-1") == {"dropped": 1, "failed": 0}
+    assert ask("resume") == {"paused": False}
+    assert ask("test", "ops")["delivered"] is True
+    assert [entry["state"] for entry in ask("history")] == ["delivered", "dropped"]
+    assert ask("status")["waiting"] == 0
+
+
+def test_what_is_shown_fits_a_terminal(running):
+    title = "web1: " + "a title that is as long as titles come " * 2
+    running.relay.ctl("test", "ops")
+    running.relay.ctl("pause", "ops")
+    assert running.relay.send("-t", title, "ops", "--", "text").returncode == 0
+
+    for command in ("history", "queue", "status"):
+        lines = running.relay.ctl(command).stdout.splitlines()
+        assert lines
+        # Below what it is about stands whatever may be of any length; a room's address may, too.
+        assert all(len(line) <= 80 for line in lines
+                   if not line.startswith("    ") and running.room not in line), lines
+    assert f"\n    {title.strip()}\n" in running.relay.ctl("queue").stdout
+    assert "xmpprelayctl resume ops" in running.relay.ctl("status").stdout
+    running.relay.ctl("resume", "ops")
+    running.reader.wait_message("web1")
+
+
+def test_exit_statuses_of_xmpprelayctl(running):
+    def status(*arguments):
+        done = running.relay.ctl(*arguments, check=False)
+        assert done.returncode == 0 or done.stderr.strip()
+        return done.returncode
+
+    assert status("resume") == 0
+    for wrong in ([], ["sleep"], ["show"], ["status", "now"], ["--frob", "status"],
+                  ["-T", "soon", "status"], ["--failed", "history"]):
+        assert status(*wrong) == 64, wrong
+    for refused in (["show", "unknown"], ["drop", "unknown"], ["retry", "unknown"],
+                    ["pause", "nowhere"], ["test", "nowhere"]):
+        assert status(*refused) == 65, refused
+    running.relay.ctl("pause", "ops")
+    assert status("-T", "1s", "test", "ops") == 75
+    running.relay.ctl("resume", "ops")
+    running.relay.stop()
+    assert status("status") == 69
+
+
 def test_sockets_are_gone_after_a_stop(running):
     assert running.milterd.stop() == 0
     assert running.relay.stop() == 0

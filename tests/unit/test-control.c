@@ -248,6 +248,27 @@ static void control_status_tells_what_is_wrong(void **state)
                         "gone");
 }
 
+static void control_status_tells_why_senders_are_told_busy(void **state)
+{
+    Fixture *f = *state;
+    Json *answer;
+
+    answer = ask(f, "{\"command\":\"status\"}");
+    assert_null(json_get(answer, "busy_because"));
+    json_free(answer);
+
+    f->settings.spool.max_records = 1;
+    add_entry(f, "a", "ops");
+    answer = ask(f, "{\"command\":\"status\"}");
+    assert_string_equal(string_at(answer, "busy_because"), "the spool is full (spool.max_records)");
+    json_free(answer);
+
+    assert_return_code(unlink(f->spool_path), errno);
+    answer = ask(f, "{\"command\":\"status\"}");
+    assert_non_null(strstr(string_at(answer, "busy_because"), "the spool was removed"));
+    json_free(answer);
+}
+
 static void control_queue_comes_in_pages_without_gap(void **state)
 {
     Fixture *f = *state;
@@ -509,6 +530,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(control_status_tells_what_is_wrong, setup, teardown),
+        cmocka_unit_test_setup_teardown(control_status_tells_why_senders_are_told_busy, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(control_queue_comes_in_pages_without_gap, setup, teardown),
         cmocka_unit_test_setup_teardown(control_retry_queues_what_failed, setup, teardown),
         cmocka_unit_test_setup_teardown(control_drop_gives_up_what_waits, setup, teardown),
