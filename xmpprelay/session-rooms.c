@@ -73,6 +73,17 @@ usec_t session_room_since(const SessionRoom *room)
     return since > CLOCKS_APART_USEC ? since - CLOCKS_APART_USEC : 0;
 }
 
+/* An age, and no time of day: whatever the server's clock says, it means the same. Should ours have
+ * been set back since, the age is too small, but not by more than the margin where it matters. */
+static usec_t history_age(const SessionRoom *room)
+{
+    usec_t since = session_room_since(room), now = now_usec(CLOCK_REALTIME);
+
+    if (since == USEC_INFINITY)
+        return since;
+    return MAX(now > since ? now - since : 0, CLOCKS_APART_USEC);
+}
+
 static void report_room(Session *session, SessionRoom *room, const RoomAction *action)
 {
     if (action->state == ROOM_OUT) {
@@ -103,7 +114,7 @@ static void run_room(Session *session, SessionRoom *room)
             session_look_up(session, room, now_usec(CLOCK_MONOTONIC));
             continue;
         case ROOM_ACTION_JOIN:
-            stanza = stanza_join(occupant, session_room_since(room), &size);
+            stanza = stanza_join(occupant, history_age(room), &size);
             break;
         case ROOM_ACTION_LEAVE:
             stanza = stanza_leave(occupant, &size);

@@ -7,6 +7,7 @@
 
 #include "xmpprelay/stanza.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -113,19 +114,20 @@ char *stanza_post(const char *from, const char *to, bool groupchat, const char *
                 type, id, body, id, from, stamp(delay_usec, buffer));
 }
 
-char *stanza_join(const char *occupant, usec_t since_usec, size_t *ret_size)
+char *stanza_join(const char *occupant, usec_t age_usec, size_t *ret_size)
 {
-    char buffer[STAMP_MAX];
+    char seconds[24];
 
-    if (since_usec == USEC_INFINITY)
+    if (age_usec == USEC_INFINITY)
         return FILL(ret_size,
                     "<presence to='%'><x xmlns='http://jabber.org/protocol/muc'>"
                     "<history maxstanzas='0'/></x></presence>",
                     occupant);
+    snprintf(seconds, sizeof(seconds), "%" PRIu64, (age_usec + USEC_PER_SEC - 1) / USEC_PER_SEC);
     return FILL(ret_size,
                 "<presence to='%'><x xmlns='http://jabber.org/protocol/muc'>"
-                "<history since='%'/></x></presence>",
-                occupant, stamp(since_usec, buffer));
+                "<history seconds='%'/></x></presence>",
+                occupant, seconds);
 }
 
 char *stanza_leave(const char *occupant, size_t *ret_size)

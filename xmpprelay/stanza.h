@@ -17,9 +17,9 @@
 char *stanza_post(const char *from, const char *to, bool groupchat, const char *id,
                   const char *body, bool unstyled, usec_t delay_usec, size_t *ret_size);
 
-/* Presence that enters a room (XEP-0045, 7.2), asking for its history since `since_usec`
- * (CLOCK_REALTIME), or for none of it (USEC_INFINITY). */
-char *stanza_join(const char *occupant, usec_t since_usec, size_t *ret_size);
+/* Presence that enters a room (XEP-0045, 7.2), asking for its history of the last `age_usec`, in
+ * whole seconds, or for none of it (USEC_INFINITY). */
+char *stanza_join(const char *occupant, usec_t age_usec, size_t *ret_size);
 char *stanza_leave(const char *occupant, size_t *ret_size);
 
 /* XEP-0199. */

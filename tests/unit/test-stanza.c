@@ -59,10 +59,10 @@ static void stanza_join_asks_for_history_or_for_none(void **state)
     check(text, size,
           "<presence to='r@x/n'><x xmlns='http://jabber.org/protocol/muc'>"
           "<history maxstanzas='0'/></x></presence>");
-    text = stanza_join("r@x/n", 0, &size);
+    text = stanza_join("r@x/n", 300 * USEC_PER_SEC + 1, &size);
     check(text, size,
           "<presence to='r@x/n'><x xmlns='http://jabber.org/protocol/muc'>"
-          "<history since='1970-01-01T00:00:00Z'/></x></presence>");
+          "<history seconds='301'/></x></presence>");
 }
 
 #define FORM                                                                                       \
