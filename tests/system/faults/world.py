@@ -43,6 +43,7 @@ class World:
             known = self.place.file("lsan.supp", (
                 Path(__file__).parent.parent.parent / "lsan.supp").read_text())
             os.environ["LSAN_OPTIONS"] = f"suppressions={known}:print_suppressions=0"
+            os.environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
         self.programs = Programs(self.place, build)
         self.authority = Authority(self.place)
         self.postfix = Postfix(self.place, self.place / "milter" / "milter.sock")
