@@ -48,7 +48,9 @@ def banned(run):
     run.begin()
     run.reader.do("affiliation", room, jid=bot(run), affiliation="outcast")
     run.wait(run.lasts(10, 3))
-    run.reader.do("affiliation", room, jid=bot(run), affiliation="none")
+    # ejabberd gives no voice to one whose ban was lifted, unless it is made a member.
+    run.reader.do("affiliation", room, jid=bot(run),
+                  affiliation="member" if run.kind == "ejabberd" else "none")
     run.over()
 
 
@@ -159,7 +161,5 @@ def two_relays(run):
                 run.problem(f"{relay.process.name} was thrown out: {session}")
     finally:
         second.stop()
-    said = len(run.reader.messages("SECOND"))
-    if said != 20:
-        run.problem(f"{said} messages of the second relay instead of 20")
     run.over()
+    run.reader.wait_message("SECOND", count=20)
