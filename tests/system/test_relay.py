@@ -203,7 +203,7 @@ def test_flood_of_records_holds_up_nothing_else(relayed):
 def small_disk(place):
     """A file system that is soon full."""
     folder = place.folder("disk")
-    done = run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0777", "tmpfs", folder])
+    done = run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0777", "tmpfs", folder])
     if done.returncode != 0:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
     yield folder
