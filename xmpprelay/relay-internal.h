@@ -8,6 +8,7 @@
  */
 
 #include "common/compose.h"
+#include "common/log.h"
 #include "xmpprelay/control.h"
 #include "xmpprelay/dispatch.h"
 #include "xmpprelay/inbox.h"
@@ -16,6 +17,8 @@
 #include "xmpprelay/spool.h"
 
 #include <systemd/sd-event.h>
+
+#define PATIENCE_LOG_USEC (60 * USEC_PER_SEC)
 
 /* An entry that was settled in this turn, told to everyone who wants to know after the commit. */
 typedef struct Fate {
@@ -76,6 +79,7 @@ typedef struct Relay {
     Post *posts;
     size_t n_posts;
     size_t posts_size;
+    LogLimit patience; /* of the lines that say that a server asks for it */
     bool spool_failing;
     SpoolInserted disk; /* SPOOL_DISK or SPOOL_REMOVED while senders are told so */
     char status[192];   /* as told to the service manager */

@@ -53,6 +53,18 @@ static void on_done(void *userdata, size_t destination, const char *stanza_id)
         relay_wake(relay);
 }
 
+/* Now and then: a server with a rate limit may ask for it with each message. */
+static void log_patience(Relay *relay, size_t destination, const char *reason)
+{
+    const char *name = settings_destination(relay->settings, destination)->name;
+    unsigned suppressed;
+
+    if (log_limit_pass(&relay->patience, now_usec(CLOCK_MONOTONIC), &suppressed))
+        log_notice("destination %s has to wait, as its server asks for patience: %s", name, reason);
+    else
+        log_debug("destination %s has to wait: %s", name, reason);
+}
+
 static void on_failed(void *userdata, size_t destination, const char *stanza_id, FailedKind kind,
                       const char *reason)
 {
@@ -64,8 +76,7 @@ static void on_failed(void *userdata, size_t destination, const char *stanza_id,
                         now_usec(CLOCK_MONOTONIC), random))
         relay_wake(relay);
     if (kind == FAILED_WAIT)
-        log_debug("%s: pushed back: %s", settings_destination(relay->settings, destination)->name,
-                  reason ?: "");
+        log_patience(relay, destination, reason ?: "");
 }
 
 static void on_writable(void *userdata, size_t account)

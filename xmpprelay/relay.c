@@ -279,6 +279,7 @@ int relay_run(const char *config_path, Settings *settings)
         .config_path = config_path,
         .settings = settings,
         .counts.started_usec = now_usec(CLOCK_REALTIME),
+        .patience = { .interval_usec = PATIENCE_LOG_USEC, .burst = 1 },
     };
     sigset_t mask;
     int r;

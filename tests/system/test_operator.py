@@ -8,7 +8,9 @@ import socket
 import struct
 
 from support import mails
+from support.bridge import ACCOUNTS
 from support.certificates import Authority
+from support.ejabberd import Ejabberd
 from support.place import wait_until
 
 
@@ -69,6 +71,23 @@ def test_room_that_is_forbidden_is_told_and_joined_when_it_opens(bridge):
 
     bridge.reader.do("affiliation", jid=jid, affiliation="none")
     bridge.reader.wait_message("waits outside", timeout=180)
+
+
+def test_server_that_asks_for_patience_is_told(make_bridge, place, authority):
+    server = Ejabberd(place, authority, ACCOUNTS, name="ejabberd-slow", archive=None)
+    config = server.home / "ejabberd.yml"
+    config.write_text(config.read_text().replace(
+        "history_size: 20\n", "history_size: 20\n    min_message_interval: 0.5\n"))
+    server.start()
+    try:
+        bridge = make_bridge(server).start(milterd=False)
+        for number in range(4):
+            assert bridge.relay.send("ops", "--", f"hurried {number}").returncode == 0
+        bridge.reader.wait_message("hurried", count=4)
+        bridge.relay.process.wait_log("destination ops has to wait, as its server asks for patience")
+        assert bridge.relay.process.log_text().count("asks for patience") == 1
+    finally:
+        server.kill()
 
 
 def test_status_shows_account_and_destination(running):
