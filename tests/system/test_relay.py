@@ -201,7 +201,7 @@ def test_flood_of_records_holds_up_nothing_else(relayed):
 
 @pytest.fixture
 def small_disk(place):
-    """A file system that is soon full."""
+    """A file system that is soon full, with more room than the relay leaves free."""
     folder = place.folder("disk")
     done = run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0777", "tmpfs", folder])
     if done.returncode != 0:
@@ -227,13 +227,15 @@ def test_full_disk_is_busy_and_recovers(bridge, small_disk):
     answers = [sender.ask({"id": "n-1", "text": "alert 1." + "x" * 20000}) for _ in range(20)]
     assert "busy" in answers, answers
     assert bridge.relay.process.alive
-    bridge.relay.process.wait_log("the spool can't be written")
-    assert bridge.relay.status()
+    bridge.relay.process.wait_log("is nearly full")
+    assert bridge.relay.status()["busy_because"] == "the spool's disk is nearly full"
+    assert "senders are told busy: the spool's disk" in bridge.relay.ctl("status").stdout
 
     (small_disk / "ballast").unlink()
     sender.keep({"id": "n-2", "text": "alert 2."})
     bridge.reader.wait_message("alert 2.")
-    bridge.relay.process.wait_log("can be written again")
+    bridge.relay.process.wait_log("has room again")
+    assert "busy_because" not in bridge.relay.status()
     wait_until(lambda: bridge.relay.status()["waiting"] == 0, "the spool to be empty", 60)
 
 
