@@ -221,7 +221,9 @@ class Run:
                 return False
             done = self.relay.ctl("status", "--json", check=False)
             state["relay"] = done.stdout[:2000] or done.stderr[:200]
-            return done.returncode == 0 and json.loads(done.stdout)["waiting"] == 0
+            return done.returncode == 0 and not any(
+                d["waiting"] for d in json.loads(done.stdout)["destinations"]
+                if d["name"] in self.rooms)
         try:
             wait_until(calm, "", max(1.0, deadline - time.monotonic()), interval=0.5)
         except Failure:
