@@ -21,14 +21,11 @@ static bool is_same(const char *address, size_t length, const char *text, size_t
 static int contact_address(const char *contact, const char *text, size_t size, char **ret_address)
 {
     size_t length = strcspn(contact, "?");
-    char *address = NULL;
+    _cleanup_free_ char *address = strndup(contact, length);
 
-    if (length > 0 && !memmem(text, size, contact, length)) {
-        address = strndup(contact, length);
-        if (!address)
-            return -ENOMEM;
-    }
-    *ret_address = address;
+    if (!address)
+        return -ENOMEM;
+    *ret_address = length > 0 && !memmem(text, size, address, length) ? steal_ptr(address) : NULL;
     return 0;
 }
 
