@@ -8,19 +8,29 @@
 #include "common/metrics-listen.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
 #define BACKLOG 16
 #define EXAMPLES "\"127.0.0.1:9797\", \"[::1]:9797\" or \"unix:/PATH\""
 
+typedef struct Address {
+    int family; /* AF_INET, AF_INET6 or AF_UNIX */
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    };
+    socklen_t size;
+} Address;
+
 static int check_listen(ConfigFile *file, const ConfigNode *node, void *target)
 {
     const char *listen = *(char **)target;
     char reason[METRICS_REASON_MAX], path[CONFIG_NODE_PATH_MAX];
-    MetricsAddress address;
 
-    if (*listen && metrics_address_parse(listen, &address, reason) < 0)
+    if (*listen && metrics_address_check(listen, reason) < 0)
         config_error(file, node, "%s: %s", config_node_path(node, path), reason);
     return 0;
 }
@@ -51,21 +61,20 @@ static int parse_port(const char *text, in_port_t *ret)
     return 0;
 }
 
-static int parse_unix(const char *path, MetricsAddress *ret, char *reason)
+static int parse_unix(const char *path, Address *ret, char *reason)
 {
     if (path[0] != '/' || path[strlen(path) - 1] == '/') {
         snprintf(reason, METRICS_REASON_MAX,
                  "\"unix:%.200s\" needs the absolute path of a socket after \"unix:\"", path);
         return -EINVAL;
     }
-    *ret = (MetricsAddress){ .family = AF_UNIX, .path = path };
+    *ret = (Address){ .family = AF_UNIX };
     return 0;
 }
 
-int metrics_address_parse(const char *text, MetricsAddress *ret,
-                          char reason[static METRICS_REASON_MAX])
+static int parse(const char *text, Address *ret, char *reason)
 {
-    MetricsAddress address = {};
+    Address address = {};
     const char *colon = strrchr(text, ':'), *host = text;
     char buffer[INET6_ADDRSTRLEN];
     size_t length;
@@ -109,6 +118,13 @@ int metrics_address_parse(const char *text, MetricsAddress *ret,
     return 0;
 }
 
+int metrics_address_check(const char *text, char reason[static METRICS_REASON_MAX])
+{
+    Address address;
+
+    return parse(text, &address, reason);
+}
+
 static int fail(int error, const char *listen, char *reason)
 {
     const char *hint = "";
@@ -125,7 +141,7 @@ static int fail(int error, const char *listen, char *reason)
     return error;
 }
 
-static int listen_inet(const MetricsAddress *address)
+static int listen_inet(const Address *address)
 {
     _cleanup_close_ int fd = -1;
     int on = 1, off = 0;
@@ -169,10 +185,10 @@ static int listen_unix(const MetricsSettings *settings, MetricsListener *ret, ch
 int metrics_listen(const MetricsSettings *settings, MetricsListener *ret,
                    char reason[static METRICS_REASON_MAX])
 {
-    MetricsAddress address;
+    Address address;
     int r;
 
-    r = metrics_address_parse(settings->listen, &address, reason);
+    r = parse(settings->listen, &address, reason);
     if (r < 0)
         return r;
     if (address.family == AF_UNIX)

@@ -9,9 +9,6 @@
 #include "common/config.h"
 #include "common/socket.h"
 
-#include <netinet/in.h>
-#include <sys/un.h>
-
 #define METRICS_REASON_MAX (SOCKET_REASON_MAX + 128)
 
 typedef struct MetricsSettings {
@@ -26,21 +23,9 @@ extern const ConfigKey metrics_keys[];
 /* NULL for what is no unix: address. */
 const char *metrics_settings_path(const MetricsSettings *settings);
 
-typedef struct MetricsAddress {
-    int family; /* AF_INET, AF_INET6 or AF_UNIX */
-    union {
-        struct sockaddr any;
-        struct sockaddr_in in;
-        struct sockaddr_in6 in6;
-    };
-    socklen_t size;
-    const char *path; /* AF_UNIX: into the text */
-} MetricsAddress;
-
-/* Reads "ADDRESS:PORT", "[ADDRESS]:PORT" (of IPv6) or "unix:PATH"; -EINVAL with a `reason` that
- * says what is allowed. Nothing is looked up. */
-int metrics_address_parse(const char *text, MetricsAddress *ret,
-                          char reason[static METRICS_REASON_MAX]);
+/* Whether `text` is "ADDRESS:PORT", "[ADDRESS]:PORT" (of IPv6) or "unix:PATH"; -EINVAL with a
+ * `reason` that says what is allowed. Nothing is looked up. */
+int metrics_address_check(const char *text, char reason[static METRICS_REASON_MAX]);
 
 typedef struct MetricsListener {
     int fd;      /* bound and listening, non-blocking, close-on-exec */

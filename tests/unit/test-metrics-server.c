@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 static const MetricFamily families[] = {
     { "t_asked_total", "How often the page was made.", .type = METRIC_COUNTER },
@@ -408,14 +409,13 @@ static void server_addresses_are_numeric_and_errors_say_how(void **state)
         { "unix:", "needs the absolute path of a socket" },
         { "unix:/run/", "needs the absolute path of a socket" },
     };
-    MetricsAddress address;
     char reason[METRICS_REASON_MAX];
 
     for (size_t i = 0; i < ELEMENTSOF(good); i++)
-        if (metrics_address_parse(good[i], &address, reason) < 0)
+        if (metrics_address_check(good[i], reason) < 0)
             fail_msg("%s: %s", good[i], reason);
     for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
-        if (metrics_address_parse(bad[i].text, &address, reason) != -EINVAL)
+        if (metrics_address_check(bad[i].text, reason) != -EINVAL)
             fail_msg("%s is taken", bad[i].text);
         if (!strstr(reason, bad[i].wrong) || !strstr(reason, bad[i].text))
             fail_msg("%s: %s", bad[i].text, reason);
