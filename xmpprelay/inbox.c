@@ -5,15 +5,12 @@
  *
  * Datagrams are read in small vectors into buffers that are kept; a vector is worked off one
  * datagram after another, and what is left of it when the batch is large enough waits for the
- * next turn. Nothing that a sender does costs more than its own datagrams: a queue of its own
- * that is full loses its receipts, and complaints in the log are limited.
+ * next turn. Nothing that a sender does costs more than its own datagrams: one that doesn't read
+ * its receipts goes without (answer.h), and complaints in the log are limited.
  *
  * The kernel vouches for the sender's uid (SO_PASSCRED). Descriptors that a sender passes are
  * for the kernel to close: we give no room for them. Closing may take as long as the sender likes,
  * a TCP socket's SO_LINGER, unless a signal comes; so an alarm rings while we receive.
- *
- * A sender's address may be a path, and lead to somebody else's socket by the time we answer. An
- * answer goes to a socket that belongs to the sender, or nowhere.
  */
 
 #include "xmpprelay/inbox.h"
@@ -21,16 +18,13 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/socket.h"
+#include "xmpprelay/answer.h"
 
 #include <assert.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/random.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/un.h>
 
 #define VECTOR 16
 #define ALARM_USEC 20000
@@ -39,12 +33,6 @@ typedef union Ancillary {
     struct cmsghdr align;
     char bytes[CMSG_SPACE(sizeof(struct ucred))];
 } Ancillary;
-
-typedef struct Sender {
-    struct sockaddr_un address;
-    socklen_t address_size; /* 0: can't be answered */
-    struct ucred credentials;
-} Sender;
 
 typedef struct Waiter {
     char id[RECORD_ID_MAX + 1]; /* "": free */
@@ -78,6 +66,7 @@ struct Inbox {
     Waiter *waiters;
     size_t n_waiters; /* used ones */
     size_t next_waiter;
+    Answer answer;
     LogLimit refusals, failures;
 };
 
@@ -138,6 +127,7 @@ int inbox_new(const Settings *settings, int kept_fd, Inbox **ret,
                  strerror(-r));
         return r;
     }
+    answer_init(&inbox->answer, inbox->fd);
     *ret = steal_ptr(inbox);
     return 0;
 
@@ -448,6 +438,7 @@ int inbox_gather(Inbox *inbox)
 {
     assert(inbox->n_items == 0);
     clear_batch(inbox);
+    answer_begin(&inbox->answer);
     for (;;) {
         if (inbox->next == inbox->received) {
             int r = receive(inbox);
@@ -462,42 +453,6 @@ int inbox_gather(Inbox *inbox)
             take_message(inbox, inbox->next++);
         }
     }
-}
-
-/* The socket at the sender's path, if it is the sender's: *ret is how to address it for as long
- * as the descriptor that is returned is open. */
-static int pin_address(const Sender *sender, struct sockaddr_un *ret)
-{
-    _cleanup_close_ int fd = -1;
-    char path[sizeof(sender->address.sun_path) + 1] = "";
-    struct stat st;
-
-    memcpy(path, sender->address.sun_path, sizeof(sender->address.sun_path));
-    fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return -errno;
-    if (!S_ISSOCK(st.st_mode) || st.st_uid != sender->credentials.uid)
-        return -EPERM;
-    *ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
-    snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d", fd);
-    return steal_fd(&fd);
-}
-
-static void send_to(Inbox *inbox, const Sender *sender, const uint8_t *datagram, size_t size)
-{
-    struct sockaddr_un address = sender->address;
-    socklen_t address_size = sender->address_size;
-    _cleanup_close_ int pinned = -1;
-
-    if (address.sun_path[0] != '\0') {
-        pinned = pin_address(sender, &address);
-        address_size = sizeof(address);
-        if (pinned < 0)
-            return;
-    }
-    /* Whoever does not take it, goes without: it will try again, and is told `duplicate`. */
-    (void)sendto(inbox->fd, datagram, size, MSG_DONTWAIT | MSG_NOSIGNAL,
-                 (const struct sockaddr *)&address, address_size);
 }
 
 /* Appends the frame of a receipt to `datagram`: its size, 0 if it does not fit or can't be. */
@@ -530,35 +485,56 @@ static void remember_waiter(Inbox *inbox, const InboxItem *item)
     waiter->sender = *sender;
 }
 
-void inbox_answer(Inbox *inbox)
+/* Answers one datagram, whose items begin at `at`. */
+static void answer_datagram(Inbox *inbox, size_t at)
 {
     uint8_t datagram[8192]; /* what fits goes out at once: a sender's queue may be short */
+    const size_t index = inbox->items[at].sender;
+    const Sender *sender = &inbox->senders[index];
+    size_t size = 0;
 
-    for (size_t i = 0; i < inbox->n_items;) {
-        size_t sender = inbox->items[i].sender, size = 0;
+    for (; at < inbox->n_items && inbox->items[at].sender == index; at++) {
+        const InboxItem *item = &inbox->items[at];
+        size_t n;
 
-        for (; i < inbox->n_items && inbox->items[i].sender == sender; i++) {
-            const InboxItem *item = &inbox->items[i];
-            size_t n;
-
-            assert(item->decided);
-            if (item->record && item->status == RECEIPT_ACCEPTED &&
-                item->record->receipt == RECEIPT_WANTED_DELIVERED)
-                remember_waiter(inbox, item);
-            if (inbox->senders[sender].address_size == 0 ||
-                (item->record && item->record->receipt == RECEIPT_WANTED_NONE))
-                continue;
-            n = put_receipt(datagram + size, sizeof(datagram) - size, item->id, item->status,
-                            item->reason);
-            if (n == 0 && size > 0) {
-                send_to(inbox, &inbox->senders[sender], datagram, size);
-                size = 0;
-                n = put_receipt(datagram, sizeof(datagram), item->id, item->status, item->reason);
-            }
-            size += n;
+        assert(item->decided);
+        if (item->record && item->status == RECEIPT_ACCEPTED &&
+            item->record->receipt == RECEIPT_WANTED_DELIVERED)
+            remember_waiter(inbox, item);
+        if (sender->address_size == 0 ||
+            (item->record && item->record->receipt == RECEIPT_WANTED_NONE))
+            continue;
+        n = put_receipt(datagram + size, sizeof(datagram) - size, item->id, item->status,
+                        item->reason);
+        if (n == 0 && size > 0) {
+            answer_send(&inbox->answer, sender, datagram, size);
+            size = 0;
+            n = put_receipt(datagram, sizeof(datagram), item->id, item->status, item->reason);
         }
-        if (size > 0)
-            send_to(inbox, &inbox->senders[sender], datagram, size);
+        size += n;
+    }
+    if (size > 0)
+        answer_send(&inbox->answer, sender, datagram, size);
+}
+
+void inbox_answer(Inbox *inbox)
+{
+    size_t first[INBOX_BATCH_DATAGRAMS], n = 0; /* items of datagrams that are to be answered */
+
+    for (size_t i = 0; i < inbox->n_items; i++)
+        if (i == 0 || inbox->items[i].sender != inbox->items[i - 1].sender)
+            first[n++] = i;
+    /* One uid after another: answer.c waits least so. */
+    while (n > 0) {
+        uid_t uid = inbox_uid(inbox, &inbox->items[first[0]]);
+        size_t n_left = 0;
+
+        for (size_t i = 0; i < n; i++)
+            if (inbox_uid(inbox, &inbox->items[first[i]]) == uid)
+                answer_datagram(inbox, first[i]);
+            else
+                first[n_left++] = first[i];
+        n = n_left;
     }
     clear_batch(inbox);
 }
@@ -575,7 +551,7 @@ void inbox_tell(Inbox *inbox, const char *id, ReceiptStatus status, const char *
             continue;
         size = put_receipt(datagram, sizeof(datagram), id, status, reason);
         if (size > 0)
-            send_to(inbox, &waiter->sender, datagram, size);
+            answer_send(&inbox->answer, &waiter->sender, datagram, size);
         waiter->id[0] = '\0';
         inbox->n_waiters--;
         return;

@@ -7,6 +7,9 @@ import random
 import signal
 import socket
 import struct
+import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
@@ -197,6 +200,39 @@ def test_flood_of_records_holds_up_nothing_else(relayed):
     finally:
         over.set()
         flooder.join()
+
+
+# One that never reads; then as many that each leave a few receipts unread.
+DEAF = """
+    import socket, struct, sys
+    def sender():
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        s.bind("")
+        s.connect(sys.argv[1])
+        return s
+    frame = b'{"v":1,"text":"deaf","to":"nowhere"}'
+    senders = [sender() for _ in range(100)]
+    for n in range(3000):
+        (senders[0] if n < 2000 else senders[n % 100]).send(struct.pack(">I", len(frame)) + frame)
+    print("sent", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_senders_that_never_read_leave_the_others_their_receipts(relayed):
+    relay = relayed.relay
+    deaf = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(DEAF), str(relay.socket)], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True, user="games", group="games",
+        extra_groups=[relay.group])
+    try:
+        assert deaf.stdout.readline() == "sent\n"
+        for n in range(50):
+            assert Sender(relay).ask({"id": f"n-{n}", "text": f"alert {n}."}) == "accepted", n
+        assert relay.process.log_text().count("do not read their receipts") == 1
+    finally:
+        deaf.communicate()
+    wait_drained(relayed, 50)
 
 
 @pytest.fixture
