@@ -67,7 +67,8 @@ struct Inbox {
     size_t n_waiters; /* used ones */
     size_t next_waiter;
     Answer answer;
-    LogLimit refusals, failures;
+    LogLimit refusals;
+    bool failing; /* to be read */
 };
 
 static void on_alarm(int number)
@@ -108,7 +109,6 @@ int inbox_new(const Settings *settings, int kept_fd, Inbox **ret,
     inbox->fd = inbox->lock_fd = -1;
     inbox->settings = settings;
     inbox->refusals = (LogLimit){ .interval_usec = 10 * USEC_PER_SEC, .burst = 5 };
-    inbox->failures = (LogLimit){ .interval_usec = 60 * USEC_PER_SEC, .burst = 1 };
     inbox->buffers = malloc((size_t)VECTOR * RECORD_DATAGRAM_MAX);
     inbox->waiters = calloc(INBOX_WAITERS_MAX, sizeof(*inbox->waiters));
     inbox->path = strdup(settings->socket.path);
@@ -394,19 +394,20 @@ static void set_alarm(suseconds_t usec)
     (void)setitimer(ITIMER_REAL, &timer, NULL);
 }
 
-/* What fails once may fail in each turn. */
-static int receive_failed(Inbox *inbox, int error)
+/* Says once that it fails, and once that it does no more. */
+static void note_reading(Inbox *inbox, int error)
 {
-    unsigned suppressed;
-
-    if (log_limit_pass(&inbox->failures, now_usec(CLOCK_MONOTONIC), &suppressed))
-        log_error("the socket can't be read: %s", strerror(error));
-    return -error;
+    if (error != 0 && !inbox->failing)
+        log_error("%s can't be read (%s); senders have to wait until it can", inbox->path,
+                  strerror(error));
+    else if (error == 0 && inbox->failing)
+        log_notice("%s can be read again", inbox->path);
+    inbox->failing = error != 0;
 }
 
 static int receive(Inbox *inbox)
 {
-    int n;
+    int n, error;
 
     for (size_t i = 0; i < VECTOR; i++) {
         inbox->iovecs[i] = (struct iovec){
@@ -427,11 +428,11 @@ static int receive(Inbox *inbox)
     do
         n = recvmmsg(inbox->fd, inbox->vector, VECTOR, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
     while (n < 0 && errno == EINTR);
+    error = n < 0 && errno != EAGAIN ? errno : 0;
     set_alarm(0);
-    if (n < 0)
-        return errno == EAGAIN ? 0 : receive_failed(inbox, errno);
-    inbox->received = (size_t)n;
-    return n;
+    note_reading(inbox, error);
+    inbox->received = n < 0 ? 0 : (size_t)n;
+    return error != 0 ? -error : (int)inbox->received;
 }
 
 int inbox_gather(Inbox *inbox)

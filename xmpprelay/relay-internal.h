@@ -69,6 +69,7 @@ typedef struct Relay {
     size_t n_pending;
 
     sd_event_source *inbox_source;
+    sd_event_source *inbox_again_source;
     sd_event_source *turn_source;
     sd_event_source *wake_source;
     sd_event_source *tick_source;
@@ -91,6 +92,10 @@ void relay_wake(Relay *relay);
 
 /* One turn: gather, one transaction, then receipts and posts. Failures are handled inside. */
 void relay_turn(Relay *relay);
+
+/* After a failure to read the datagram socket, which stays readable then and would keep the loop
+ * busy: looks at it again a second later only. */
+void relay_rest_inbox(Relay *relay, bool failed);
 
 /* Loads the windows as they stand in the spool. 0 or -errno. */
 int relay_fill(Relay *relay);

@@ -29,6 +29,7 @@
 
 #define TICK_USEC (10 * USEC_PER_SEC)
 #define TICK_MORE_USEC (200 * USEC_PER_MSEC)
+#define INBOX_AGAIN_USEC USEC_PER_SEC
 #define PURGE_BATCH 200
 #define STORED_SOCKET "records" /* as the service manager calls it */
 
@@ -69,6 +70,23 @@ static int on_inbox(sd_event_source *source, int fd, uint32_t events, void *user
 {
     relay_wake(userdata);
     return 0;
+}
+
+static int on_inbox_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    relay_wake(userdata);
+    return 0;
+}
+
+void relay_rest_inbox(Relay *relay, bool failed)
+{
+    if (!relay->inbox_source)
+        return;
+    if (failed)
+        sd_event_source_set_time_relative(relay->inbox_again_source, INBOX_AGAIN_USEC);
+    sd_event_source_set_enabled(relay->inbox_again_source,
+                                failed ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+    sd_event_source_set_enabled(relay->inbox_source, failed ? SD_EVENT_OFF : SD_EVENT_ON);
 }
 
 static int on_wake(sd_event_source *source, uint64_t usec, void *userdata)
@@ -189,6 +207,11 @@ static int add_sources(Relay *relay)
         r = sd_event_add_io(relay->event, &relay->inbox_source, inbox_fd(relay->inbox), EPOLLIN,
                             on_inbox, relay);
     if (r >= 0)
+        r = sd_event_add_time(relay->event, &relay->inbox_again_source, CLOCK_MONOTONIC, 0, 0,
+                              on_inbox_again, relay);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(relay->inbox_again_source, SD_EVENT_OFF);
+    if (r >= 0)
         r = sd_event_add_time(relay->event, &relay->wake_source, CLOCK_MONOTONIC, 0, USEC_PER_MSEC,
                               on_wake, relay);
     if (r >= 0)
@@ -211,6 +234,7 @@ static void relay_done(Relay *relay)
     inbox_free(relay->inbox);
     relay_end_sessions(relay);
     sd_event_source_disable_unref(relay->inbox_source);
+    sd_event_source_disable_unref(relay->inbox_again_source);
     sd_event_source_disable_unref(relay->turn_source);
     sd_event_source_disable_unref(relay->wake_source);
     sd_event_source_disable_unref(relay->tick_source);

@@ -450,6 +450,7 @@ void relay_turn(Relay *relay)
         r = inbox_gather(relay->inbox);
         if (r > 0)
             relay_wake(relay);
+        relay_rest_inbox(relay, r < 0);
     }
     if (relay->phase == RELAY_RUNNING)
         give_up_overdue(relay);

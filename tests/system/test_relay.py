@@ -11,6 +11,8 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -233,6 +235,39 @@ def test_senders_that_never_read_leave_the_others_their_receipts(relayed):
     finally:
         deaf.communicate()
     wait_drained(relayed, 50)
+
+
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_socket_that_can_not_be_read_is_left_in_peace_for_a_while(relayed, place):
+    relay = relayed.relay
+    library, fails = place / "recvmmsg.so", relay.folder / "recvmmsg-fails"
+    source = Path(__file__).parent / "support" / "recvmmsg.c"
+    run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
+    relay.stop()
+    options = os.environ.get("ASAN_OPTIONS", "")
+    before = dict(relay.process.env)
+    relay.process.env |= {"LD_PRELOAD": str(library), "RECVMMSG_FAILS": str(fails),
+                          "ASAN_OPTIONS": f"{options}:verify_asan_link_order=0".lstrip(":")}
+    relay.start().wait_ready()
+    relay.process.env = before
+
+    fails.touch()
+    fails.chmod(0o666)
+    assert Sender(relay).ask({"id": "n-0", "text": "alert 0."}, timeout=0.5) is None
+    began, used = fails.stat().st_size, cpu_seconds(relay.process.pid)
+    time.sleep(3)
+    assert fails.stat().st_size - began < 30
+    assert cpu_seconds(relay.process.pid) - used < 1
+    assert relay.status()["destinations"]
+    fails.unlink()
+    Sender(relay).keep({"id": "n-0", "text": "alert 0."})
+    relayed.reader.wait_message("alert 0.")
+    assert relay.process.log_text().count("relay.sock can't be read") == 1
+    assert relay.process.log_text().count("relay.sock can be read again") == 1
 
 
 @pytest.fixture
