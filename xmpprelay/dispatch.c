@@ -10,38 +10,13 @@
  *
  * A refusal that asks for patience (FAILED_WAIT) makes the destination wait and halves how many
  * it posts at once; each confirmation widens that by one again.
- *
- * While any suspect could be posted, its account posts one message at a time: first what is in
- * flight is waited for, then the suspect goes alone, so that the guilty one shows itself.
+ * What may have ended a connection is posted with care: see dispatch-suspects.c.
  */
 
-#include "xmpprelay/dispatch.h"
-
-#include "common/backoff.h"
+#include "xmpprelay/dispatch-internal.h"
 
 #include <assert.h>
 #include <stdio.h>
-
-typedef struct Target {
-    size_t account;
-    DispatchEntry *entries;
-    size_t n_entries;
-    int64_t after;  /* all undelivered ones up to here are held */
-    bool exhausted; /* the spool has none past `after` */
-    bool ready;
-    bool paused;
-    size_t width; /* how many may be in flight at once, 1 to the window */
-    Backoff backoff;
-    usec_t wait_until_usec; /* after FAILED_WAIT; 0: no wait */
-} Target;
-
-struct Dispatch {
-    DispatchLimits limits;
-    Target *targets;
-    size_t n_targets;
-    bool *blocked; /* by account: waiting for dispatch_writable() */
-    size_t n_accounts;
-};
 
 int dispatch_new(const DispatchLimits *limits, const size_t *accounts, size_t n_destinations,
                  Dispatch **ret)
@@ -67,8 +42,8 @@ int dispatch_new(const DispatchLimits *limits, const size_t *accounts, size_t n_
         };
         dispatch->n_accounts = MAX(dispatch->n_accounts, target->account + 1);
     }
-    dispatch->blocked = calloc(MAX(dispatch->n_accounts, (size_t)1), sizeof(bool));
-    if (!dispatch->blocked)
+    dispatch->accounts = calloc(MAX(dispatch->n_accounts, (size_t)1), sizeof(*dispatch->accounts));
+    if (!dispatch->accounts)
         return -ENOMEM;
     *ret = steal_ptr(dispatch);
     return 0;
@@ -81,7 +56,7 @@ Dispatch *dispatch_free(Dispatch *dispatch)
     for (size_t i = 0; i < dispatch->n_targets; i++)
         free(dispatch->targets[i].entries);
     free(dispatch->targets);
-    free(dispatch->blocked);
+    free(dispatch->accounts);
     free(dispatch);
     return NULL;
 }
@@ -92,7 +67,7 @@ static Target *target_at(const Dispatch *dispatch, size_t destination)
     return &dispatch->targets[destination];
 }
 
-static size_t count_state(const Target *target, DispatchState state)
+size_t dispatch_count(const Target *target, DispatchState state)
 {
     size_t n = 0;
 
@@ -104,7 +79,7 @@ static size_t count_state(const Target *target, DispatchState state)
 /* What takes room in the window. */
 static size_t n_held(const Target *target)
 {
-    return target->n_entries - count_state(target, DISPATCH_SETTLED);
+    return target->n_entries - dispatch_count(target, DISPATCH_SETTLED);
 }
 
 bool dispatch_wants(const Dispatch *dispatch, size_t destination, int64_t *ret_after,
@@ -116,7 +91,7 @@ bool dispatch_wants(const Dispatch *dispatch, size_t destination, int64_t *ret_a
         return false;
     *ret_after = target->after;
     /* those that are held already may be among them */
-    *ret_max = dispatch->limits.window + count_state(target, DISPATCH_SETTLED);
+    *ret_max = dispatch->limits.window + dispatch_count(target, DISPATCH_SETTLED);
     if (target->n_entries == 0 || target->entries[target->n_entries - 1].seq <= target->after)
         *ret_max = dispatch->limits.window - n_held(target);
     return true;
@@ -197,20 +172,11 @@ void dispatch_forget(Dispatch *dispatch, size_t destination, int64_t seq)
         }
 }
 
-static void settle(DispatchEntry *entry, bool delivered, const char *reason)
+void dispatch_settle(DispatchEntry *entry, bool delivered, const char *reason)
 {
     entry->state = DISPATCH_SETTLED;
     entry->delivered = delivered;
     snprintf(entry->reason, sizeof(entry->reason), "%s", reason ?: "");
-}
-
-static void suspect(DispatchEntry *entry, unsigned weight, const char *verdict)
-{
-    entry->suspicion =
-        entry->alone ? MAX(entry->suspicion, 1U) + weight : MAX(entry->suspicion, 1U);
-    entry->suspicion_changed = true;
-    if (entry->suspicion >= DISPATCH_SUSPICION_FINAL)
-        settle(entry, false, verdict);
 }
 
 void dispatch_ready(Dispatch *dispatch, size_t destination)
@@ -218,26 +184,23 @@ void dispatch_ready(Dispatch *dispatch, size_t destination)
     Target *target = target_at(dispatch, destination);
 
     target->ready = true;
-    dispatch->blocked[target->account] = false;
+    dispatch->accounts[target->account].blocked = false;
     for (size_t i = 0; i < target->n_entries; i++)
-        if (target->entries[i].state == DISPATCH_UNKNOWN)
+        if (target->entries[i].state == DISPATCH_UNKNOWN) {
             target->entries[i].state = DISPATCH_WAITING;
+            suspects_not_arrived(&target->entries[i]);
+        }
 }
 
-void dispatch_lost(Dispatch *dispatch, size_t destination, EndCause cause)
+void dispatch_lost(Dispatch *dispatch, size_t destination, EndCause cause, usec_t now)
 {
     Target *target = target_at(dispatch, destination);
 
     target->ready = false;
-    for (size_t i = 0; i < target->n_entries; i++) {
-        DispatchEntry *entry = &target->entries[i];
-
-        if (entry->state != DISPATCH_IN_FLIGHT)
-            continue;
-        entry->state = DISPATCH_UNKNOWN;
-        if (cause == END_POISON)
-            suspect(entry, 2, "the server ended the stream over this message, twice");
-    }
+    suspects_lost(dispatch, target, cause, now);
+    for (size_t i = 0; i < target->n_entries; i++)
+        if (target->entries[i].state == DISPATCH_IN_FLIGHT)
+            target->entries[i].state = DISPATCH_UNKNOWN;
 }
 
 static DispatchEntry *find(Target *target, const char *stanza_id)
@@ -256,7 +219,9 @@ bool dispatch_done(Dispatch *dispatch, size_t destination, const char *stanza_id
     /* An echo outweighs a verdict of failure that nobody has written down yet. */
     if (!entry || (entry->state == DISPATCH_SETTLED && entry->delivered))
         return false;
-    settle(entry, true, NULL);
+    if (entry->state == DISPATCH_IN_FLIGHT)
+        dispatch->accounts[target->account].proven = true;
+    dispatch_settle(entry, true, NULL);
     target->backoff.failures = 0;
     target->width = MIN(target->width + 1, dispatch->limits.window);
     return true;
@@ -290,14 +255,14 @@ bool dispatch_failed(Dispatch *dispatch, size_t destination, const char *stanza_
     case FAILED_FINAL:
         break;
     }
-    settle(entry, false, reason ?: "refused by the server");
+    dispatch_settle(entry, false, reason ?: "refused by the server");
     return true;
 }
 
 void dispatch_writable(Dispatch *dispatch, size_t account)
 {
     if (account < dispatch->n_accounts)
-        dispatch->blocked[account] = false;
+        dispatch->accounts[account].blocked = false;
 }
 
 void dispatch_set_paused(Dispatch *dispatch, size_t destination, bool paused)
@@ -325,63 +290,10 @@ size_t dispatch_pending(const Dispatch *dispatch, size_t destination,
     return n;
 }
 
-static bool can_post(const Dispatch *dispatch, const Target *target, usec_t now)
+bool dispatch_can_post(const Dispatch *dispatch, const Target *target, usec_t now)
 {
     return target->ready && !target->paused && target->wait_until_usec <= now &&
-           !dispatch->blocked[target->account];
-}
-
-/* The lowest entry that could be posted. */
-static DispatchEntry *first_waiting(Target *target)
-{
-    for (size_t i = 0; i < target->n_entries; i++)
-        if (target->entries[i].state == DISPATCH_WAITING)
-            return &target->entries[i];
-    return NULL;
-}
-
-static bool has_waiting_suspect(const Target *target)
-{
-    for (size_t i = 0; i < target->n_entries; i++)
-        if (target->entries[i].state == DISPATCH_WAITING && target->entries[i].suspicion > 0)
-            return true;
-    return false;
-}
-
-static void choose(DispatchEntry *entry, bool alone, usec_t now_realtime)
-{
-    entry->state = DISPATCH_CHOSEN;
-    entry->alone = alone;
-    if (entry->first_sent_usec == 0)
-        entry->first_sent_usec = now_realtime;
-}
-
-/* True when the account may post only this turn's suspect, or nothing. */
-static bool choose_suspect(Dispatch *dispatch, size_t account, usec_t now, usec_t now_realtime)
-{
-    DispatchEntry *entry = NULL;
-    Target *suspected = NULL;
-    size_t n_in_flight = 0;
-    bool alone = false;
-
-    for (size_t i = 0; i < dispatch->n_targets; i++) {
-        Target *target = &dispatch->targets[i];
-
-        if (target->account != account)
-            continue;
-        for (size_t j = 0; j < target->n_entries; j++)
-            if (target->entries[j].state == DISPATCH_IN_FLIGHT) {
-                n_in_flight++;
-                alone = alone || target->entries[j].alone;
-            }
-        if (!suspected && can_post(dispatch, target, now) && has_waiting_suspect(target))
-            suspected = target;
-    }
-    if (suspected && n_in_flight == 0)
-        entry = first_waiting(suspected);
-    if (entry)
-        choose(entry, true, now_realtime);
-    return suspected || alone;
+           !dispatch->accounts[target->account].blocked;
 }
 
 /* A wait that is over is forgotten, whether or not there is room to post: else
@@ -402,17 +314,18 @@ void dispatch_choose(Dispatch *dispatch, usec_t now, usec_t now_realtime)
 {
     end_waits(dispatch, now);
     for (size_t account = 0; account < dispatch->n_accounts; account++) {
-        if (choose_suspect(dispatch, account, now, now_realtime))
+        if (suspects_choose(dispatch, account, now, now_realtime))
             continue;
         for (size_t i = 0; i < dispatch->n_targets; i++) {
             Target *target = &dispatch->targets[i];
-            size_t n_in_flight = count_state(target, DISPATCH_IN_FLIGHT);
+            size_t n_in_flight = dispatch_count(target, DISPATCH_IN_FLIGHT);
             DispatchEntry *entry;
 
-            if (target->account != account || !can_post(dispatch, target, now))
+            if (target->account != account || !dispatch_can_post(dispatch, target, now))
                 continue;
-            for (; n_in_flight < target->width && (entry = first_waiting(target)); n_in_flight++)
-                choose(entry, false, now_realtime);
+            for (; n_in_flight < target->width && (entry = suspects_first_waiting(target, false));
+                 n_in_flight++)
+                suspects_mark_chosen(entry, false, now_realtime);
         }
     }
 }
@@ -464,10 +377,11 @@ void dispatch_posted(Dispatch *dispatch, size_t destination, int64_t seq, int re
         assert(entry->state == DISPATCH_CHOSEN);
         if (result == 0) {
             entry->state = DISPATCH_IN_FLIGHT;
+            entry->posted_usec = now;
             entry->deadline_usec = now + dispatch->limits.confirm_usec;
         } else if (result == -EAGAIN) {
             entry->state = DISPATCH_WAITING;
-            dispatch->blocked[target->account] = true;
+            dispatch->accounts[target->account].blocked = true;
         } else if (result == -ENOTCONN) {
             entry->state = DISPATCH_WAITING;
             target->ready = false;
@@ -475,7 +389,7 @@ void dispatch_posted(Dispatch *dispatch, size_t destination, int64_t seq, int re
             entry->state = DISPATCH_WAITING;
             hold_back(target, now, 0);
         } else {
-            settle(entry, false, reason ?: strerror(-result));
+            dispatch_settle(entry, false, reason ?: strerror(-result));
         }
         return;
     }
@@ -493,7 +407,7 @@ bool dispatch_overdue(Dispatch *dispatch, usec_t now, size_t *ret_destination)
                 overdue = &target->entries[j];
         if (!overdue)
             continue;
-        suspect(overdue, 1, "the room took it again and again and never showed it");
+        suspects_accuse(overdue, 1, "the room took it again and again and never showed it");
         for (size_t j = 0; j < dispatch->n_targets; j++) {
             Target *other = &dispatch->targets[j];
 
@@ -514,7 +428,7 @@ usec_t dispatch_wake_usec(const Dispatch *dispatch)
         const Target *target = &dispatch->targets[i];
 
         if (target->wait_until_usec > 0 && target->ready && !target->paused &&
-            count_state(target, DISPATCH_WAITING) > 0)
+            dispatch_count(target, DISPATCH_WAITING) > 0)
             wake_usec = MIN(wake_usec, target->wait_until_usec);
         for (size_t j = 0; j < target->n_entries; j++)
             if (target->entries[j].state == DISPATCH_IN_FLIGHT)
@@ -549,5 +463,5 @@ int dispatch_each(const Dispatch *dispatch,
 
 size_t dispatch_n_in_flight(const Dispatch *dispatch, size_t destination)
 {
-    return count_state(target_at(dispatch, destination), DISPATCH_IN_FLIGHT);
+    return dispatch_count(target_at(dispatch, destination), DISPATCH_IN_FLIGHT);
 }

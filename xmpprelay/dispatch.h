@@ -36,21 +36,28 @@ typedef struct DispatchEntry {
     int64_t seq;
     char stanza_id[SPOOL_STANZA_ID_SIZE];
     DispatchState state;
-    unsigned suspicion;             /* 0: none, see DISPATCH_SUSPICION_FINAL */
-    bool suspicion_changed;         /* the spool does not know yet */
-    bool alone;                     /* posted while nothing else was in flight for its account */
-    bool fresh;                     /* added since the last commit */
-    bool delivered;                 /* SETTLED */
-    usec_t accepted_usec;           /* CLOCK_REALTIME */
-    usec_t first_sent_usec;         /* CLOCK_REALTIME; 0: never */
-    usec_t deadline_usec;           /* IN_FLIGHT: of its confirmation */
+    unsigned suspicion;        /* 0: none, see DISPATCH_SUSPICION_FINAL */
+    bool suspicion_changed;    /* the spool does not know yet */
+    bool alone;                /* posted while nothing else was in flight for its account */
+    bool after_another;        /* … in a session that had brought another to its destination */
+    bool cut;                  /* UNKNOWN since the connection ended soon after the post */
+    unsigned cuts, cuts_alone; /* how often in a row, without its arrival */
+    bool fresh;                /* added since the last commit */
+    bool delivered;            /* SETTLED */
+    usec_t accepted_usec;      /* CLOCK_REALTIME */
+    usec_t first_sent_usec;    /* CLOCK_REALTIME; 0: never */
+    usec_t posted_usec;        /* CLOCK_MONOTONIC */
+    usec_t deadline_usec;      /* IN_FLIGHT: of its confirmation */
     char reason[RECORD_REASON_MAX]; /* SETTLED and not delivered */
 } DispatchEntry;
 
 /* A message that was in flight when the stream was ended over what we sent, or when no
  * confirmation came, is a suspect (1) and from then on posted alone. Each time that it takes the
- * stream down alone adds 2, each confirmation missed alone adds 1; at this sum it is failed. */
+ * stream down alone adds 2, each confirmation missed alone adds 1; at this sum it is failed. So
+ * does each time that the connection is cut, for no reason that was heard, soon after it was
+ * posted alone behind one that arrived: 2. */
 #define DISPATCH_SUSPICION_FINAL 5
+#define DISPATCH_SOON_USEC (5 * USEC_PER_SEC)
 
 typedef struct DispatchLimits {
     size_t window;
@@ -82,7 +89,8 @@ void dispatch_forget(Dispatch *dispatch, size_t destination, int64_t seq);
 
 /* What the sessions report. */
 void dispatch_ready(Dispatch *dispatch, size_t destination);
-void dispatch_lost(Dispatch *dispatch, size_t destination, EndCause cause);
+/* END_QUIT: only the destination was left, its session goes on. */
+void dispatch_lost(Dispatch *dispatch, size_t destination, EndCause cause, usec_t now);
 /* False: no such entry is held (it was dropped, or proven before). */
 bool dispatch_done(Dispatch *dispatch, size_t destination, const char *stanza_id);
 /* `random` is for the jitter of the wait. False as above. */

@@ -41,7 +41,7 @@ static void on_lost(void *userdata, size_t destination, EndCause cause)
 {
     Relay *relay = userdata;
 
-    dispatch_lost(relay->dispatch, destination, cause);
+    dispatch_lost(relay->dispatch, destination, cause, now_usec(CLOCK_MONOTONIC));
     relay_wake(relay);
 }
 

@@ -82,7 +82,7 @@ static void on_room(Supervised *supervised, const LinkMessage *message)
         break;
     }
     if (before == ROOM_READY && message->room_state != ROOM_READY)
-        lose_room(supervised, index, END_NETWORK);
+        lose_room(supervised, index, END_QUIT);
     if (before != ROOM_READY && message->room_state == ROOM_READY)
         sessions->owner.on_ready(sessions->owner.userdata, index);
 }
@@ -112,6 +112,7 @@ static int on_message(Supervised *supervised, const LinkMessage *message)
         on_room(supervised, message);
         return 0;
     case LINK_DONE:
+        supervised->brought = true;
         owner->on_done(owner->userdata, message->destination, message->stanza_id);
         return 0;
     case LINK_FAILED:

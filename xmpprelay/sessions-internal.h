@@ -27,7 +27,8 @@ typedef struct Supervised {
 
     pid_t pid; /* 0: none */
     int link_fd;
-    bool dying; /* told to quit, killed, or has said `end`: takes no more posts */
+    bool brought; /* a message to its destination */
+    bool dying;   /* told to quit, killed, or has said `end`: takes no more posts */
     bool has_end;
     EndCause end_cause;
     char end_reason[LINK_REASON_MAX + 1];

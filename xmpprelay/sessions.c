@@ -92,6 +92,10 @@ void supervised_retry(Supervised *supervised, EndCause cause, const char *reason
     usec_t wait;
     int r;
 
+    /* A bad line that brings us on is worth another try soon, and the others are not to wait for
+     * what one message does. */
+    if ((cause == END_NETWORK || cause == END_POISON) && supervised->brought)
+        supervised->backoff.failures = 0;
     (void)!getrandom(&random, sizeof(random), GRND_NONBLOCK);
     wait = backoff_failed(&supervised->backoff, now_usec(CLOCK_BOOTTIME), random);
     supervised_set_state(supervised, SUPERVISED_WAITING, reason);
@@ -181,6 +185,7 @@ static int start_session(Supervised *supervised)
         return r;
     }
     supervised->starts++;
+    supervised->brought = false;
     supervised->retry_usec = 0;
     supervised->state = SUPERVISED_CONNECTING;
     supervised->since_usec = now_usec(CLOCK_REALTIME);

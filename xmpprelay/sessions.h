@@ -4,7 +4,8 @@
 /*
  * The relay process's side of its session processes: one for each account that a destination
  * uses. Starts them (fork and exec of our own binary), watches their heartbeat, kills the silent,
- * waits (backoff.h: 1 s doubling to 60 s, a minute of being online resets it), starts anew.
+ * waits (backoff.h: 1 s doubling to 60 s; a minute of being online resets it, and so does a message
+ * that was brought to its destination before the line broke), starts anew.
  *
  * Sessions knows nothing of records; what it hears it passes to its owner by callbacks, all
  * called from the event loop and never from inside sessions_post().
@@ -25,8 +26,9 @@ typedef struct SessionsOwner {
     /* The destination became ready (pending ids not reported done by now have not arrived)… */
     void (*on_ready)(void *userdata, size_t destination);
     /* …or stopped being so. Posts in flight are of unknown fate from here on, until the next
-     * on_ready. `cause` is END_POISON when the server ended the stream over what we sent. Called
-     * for each destination that was ready. */
+     * on_ready. `cause` is why the session ended, END_POISON when the server ended the stream
+     * over what we sent; END_QUIT when it goes on and only the room was left. Called for each
+     * destination that was ready. */
     void (*on_lost)(void *userdata, size_t destination, EndCause cause);
     void (*on_done)(void *userdata, size_t destination, const char *stanza_id);
     void (*on_failed)(void *userdata, size_t destination, const char *stanza_id, FailedKind kind,

@@ -247,7 +247,7 @@ static void dispatch_lost_session_asks_then_posts_the_rest_first(void **state)
     dispatch_ready(world->dispatch, 0);
     turn(world);
     world->now += SECOND;
-    dispatch_lost(world->dispatch, 0, END_NETWORK);
+    dispatch_lost(world->dispatch, 0, END_NETWORK, world->now);
     accept(world, 0, 1);
     assert_string_equal(turn(world), "");
 
@@ -351,7 +351,7 @@ static void dispatch_failed_rejoin_waits_for_the_room(void **state)
     failed(world, 0, 1, FAILED_REJOIN);
     accept(world, 0, 1);
     assert_string_equal(turn(world), "");
-    dispatch_lost(world->dispatch, 0, END_NETWORK);
+    dispatch_lost(world->dispatch, 0, END_NETWORK, world->now);
     assert_int_equal(n_pending(world, 0), 2);
     dispatch_ready(world->dispatch, 0);
     assert_string_equal(turn(world), "0:1 0:2 0:3 ");
@@ -366,7 +366,7 @@ static void dispatch_poison_is_found_and_set_aside(void **state)
     accept(world, 0, 3);
     dispatch_ready(world->dispatch, 0);
     assert_string_equal(turn(world), "0:1 0:2 0:3 ");
-    dispatch_lost(world->dispatch, 0, END_POISON);
+    dispatch_lost(world->dispatch, 0, END_POISON, world->now);
     turn(world);
     assert_int_equal(world->store[1].suspicion, 1);
     assert_int_equal(world->store[3].suspicion, 1);
@@ -377,7 +377,7 @@ static void dispatch_poison_is_found_and_set_aside(void **state)
     done(world, 0, 1);
     for (; ends < 5 && world->store[2].state <= ENTRY_SENT; ends++) {
         assert_string_equal(turn(world), "0:2 ");
-        dispatch_lost(world->dispatch, 0, END_POISON);
+        dispatch_lost(world->dispatch, 0, END_POISON, world->now);
         turn(world);
         dispatch_ready(world->dispatch, 0);
     }
@@ -400,8 +400,8 @@ static void dispatch_suspect_is_alone_in_its_account(void **state)
     for (size_t i = 0; i < N_DESTINATIONS; i++)
         dispatch_ready(world->dispatch, i);
     turn(world);
-    dispatch_lost(world->dispatch, 0, END_POISON);
-    dispatch_lost(world->dispatch, 1, END_POISON);
+    dispatch_lost(world->dispatch, 0, END_POISON, world->now);
+    dispatch_lost(world->dispatch, 1, END_POISON, world->now);
     accept(world, 2, 1);
     dispatch_ready(world->dispatch, 1);
     assert_string_equal(turn(world), "1:2 2:5 ");
@@ -421,17 +421,170 @@ static void dispatch_innocent_suspect_is_delivered(void **state)
     accept(world, 0, 2);
     dispatch_ready(world->dispatch, 0);
     turn(world);
-    dispatch_lost(world->dispatch, 0, END_POISON);
+    dispatch_lost(world->dispatch, 0, END_POISON, world->now);
     done(world, 0, 1); /* by the history */
     turn(world);
     assert_int_equal(world->store[1].state, ENTRY_DELIVERED);
     for (int i = 0; i < 10; i++) { /* a bad line is no guilt */
         dispatch_ready(world->dispatch, 0);
         assert_string_equal(turn(world), "0:2 ");
-        dispatch_lost(world->dispatch, 0, END_NETWORK);
+        dispatch_lost(world->dispatch, 0, END_NETWORK, world->now);
         assert_string_equal(turn(world), "");
     }
     assert_int_equal(world->store[2].suspicion, 1);
+}
+
+/* A server that takes messages in the order in which they were posted, and cuts the connection
+ * upon those of `poison`, which ends with 0; or upon all. Sessions follow one another until nothing
+ * is posted any more, at most `max` of them; returns how many there were. */
+typedef struct CuttingServer {
+    const int64_t *poison;
+    bool cuts_all;
+    char arrived[256]; /* "seq " for each message, in order */
+} CuttingServer;
+
+static bool is_poison(const CuttingServer *server, int64_t seq)
+{
+    for (const int64_t *poison = server->poison; poison && *poison; poison++)
+        if (*poison == seq)
+            return true;
+    return server->cuts_all;
+}
+
+/* False: the connection was cut. */
+static bool serve(World *world, CuttingServer *server, const char *posted)
+{
+    size_t destination;
+    int seq, n;
+
+    for (; sscanf(posted, "%zu:%d %n", &destination, &seq, &n) == 2; posted += n) {
+        if (is_poison(server, seq))
+            return false;
+        done(world, destination, seq);
+        snprintf(server->arrived + strlen(server->arrived),
+                 sizeof(server->arrived) - strlen(server->arrived), "%d ", seq);
+    }
+    return true;
+}
+
+static unsigned run_sessions(World *world, CuttingServer *server, unsigned max)
+{
+    char posted[sizeof(world->posted)];
+    unsigned n = 0;
+
+    while (n < max) {
+        bool alive = true;
+
+        n++;
+        for (size_t i = 0; i < N_DESTINATIONS; i++)
+            dispatch_ready(world->dispatch, i);
+        while (alive && *turn(world)) {
+            strcpy(posted, world->posted);
+            alive = serve(world, server, posted);
+        }
+        if (alive)
+            break;
+        world->now += SECOND;
+        for (size_t i = 0; i < N_DESTINATIONS; i++)
+            dispatch_lost(world->dispatch, i, END_NETWORK, world->now);
+        world->now += 60 * SECOND;
+    }
+    return n;
+}
+
+static void dispatch_message_that_cuts_is_set_aside_once_others_arrive(void **state)
+{
+    World *world = *state;
+    CuttingServer server = { .poison = (int64_t[]){ 2, 0 } };
+
+    accept(world, 0, 6);
+    assert_in_range(run_sessions(world, &server, 100), 5, 7);
+    assert_int_equal(world->store[2].state, ENTRY_FAILED);
+    assert_string_equal(server.arrived, "1 3 4 5 6 ");
+    accept(world, 0, 2);
+    dispatch_ready(world->dispatch, 0);
+    assert_string_equal(turn(world), "0:7 0:8 "); /* together again */
+}
+
+static void dispatch_two_messages_that_cut_are_set_aside(void **state)
+{
+    World *world = *state;
+    CuttingServer server = { .poison = (int64_t[]){ 1, 5, 0 } };
+
+    accept(world, 0, 4);
+    accept(world, 1, 4);
+    assert_in_range(run_sessions(world, &server, 100), 6, 12);
+    assert_int_equal(world->store[1].state, ENTRY_FAILED);
+    assert_int_equal(world->store[5].state, ENTRY_FAILED);
+    assert_int_equal(strlen(server.arrived), strlen("2 3 4 6 7 8 "));
+}
+
+static void dispatch_message_that_cuts_and_is_alone_holds_up_nothing(void **state)
+{
+    World *world = *state;
+    CuttingServer server = { .poison = (int64_t[]){ 1, 0 } };
+
+    accept(world, 0, 1);
+    assert_int_equal(run_sessions(world, &server, 20), 20);
+    assert_int_equal(world->store[1].state, ENTRY_SENT);
+    accept(world, 0, 1);
+    assert_int_equal(run_sessions(world, &server, 1), 1);
+    assert_string_equal(server.arrived, "2 ");
+    accept(world, 0, 1);
+    assert_int_equal(run_sessions(world, &server, 20), 2);
+    assert_string_equal(server.arrived, "2 3 ");
+    assert_int_equal(world->store[1].state, ENTRY_FAILED);
+}
+
+static void dispatch_line_that_cuts_all_sets_nothing_aside(void **state)
+{
+    World *world = *state;
+    CuttingServer server = { .cuts_all = true };
+
+    accept(world, 0, 3);
+    accept(world, 1, 3);
+    assert_int_equal(run_sessions(world, &server, 200), 200);
+    server.cuts_all = false;
+    assert_int_equal(run_sessions(world, &server, 2), 1);
+    for (int64_t seq = 1; seq <= 6; seq++) {
+        assert_int_equal(world->store[seq].state, ENTRY_DELIVERED);
+        assert_int_equal(world->store[seq].suspicion, 0);
+    }
+}
+
+/* Up to two are cut in a row, whichever they are; all arrive, each destination's in order. */
+static void dispatch_line_that_cuts_now_and_then_keeps_the_order(void **state)
+{
+    World *world = *state;
+    CuttingServer server = {};
+
+    accept(world, 0, 12);
+    for (int64_t seq = 1; seq <= 12; seq += 3) {
+        server.poison = (int64_t[]){ seq, 0 };
+        run_sessions(world, &server, 3);
+        server.poison = NULL;
+        run_sessions(world, &server, 1);
+    }
+    assert_string_equal(server.arrived, "1 2 3 4 5 6 7 8 9 10 11 12 ");
+}
+
+static void dispatch_cut_that_comes_late_is_no_suspicion(void **state)
+{
+    World *world = *state;
+
+    accept(world, 0, 2);
+    for (int i = 0; i < 20; i++) {
+        dispatch_ready(world->dispatch, 0);
+        assert_string_equal(turn(world), "0:1 0:2 ");
+        world->now += DISPATCH_SOON_USEC + SECOND;
+        dispatch_lost(world->dispatch, 0, END_NETWORK, world->now);
+    }
+    /* nor one that the room was left in */
+    for (int i = 0; i < 20; i++) {
+        dispatch_ready(world->dispatch, 0);
+        assert_string_equal(turn(world), "0:1 0:2 ");
+        dispatch_lost(world->dispatch, 0, END_QUIT, world->now);
+    }
 }
 
 static void dispatch_missing_echo_gives_the_session_up(void **state)
@@ -449,7 +602,7 @@ static void dispatch_missing_echo_gives_the_session_up(void **state)
     assert_true(dispatch_overdue(world->dispatch, world->now, &destination));
     assert_int_equal(destination, 0);
     assert_false(dispatch_overdue(world->dispatch, world->now, &destination));
-    dispatch_lost(world->dispatch, 0, END_NETWORK);
+    dispatch_lost(world->dispatch, 0, END_NETWORK, world->now);
     assert_int_equal(n_pending(world, 0), 2);
     assert_int_equal(dispatch_wake_usec(world->dispatch), USEC_INFINITY);
 }
@@ -469,7 +622,7 @@ static void dispatch_swallowed_message_is_set_aside_at_last(void **state)
     for (; rounds < 20 && world->store[1].state <= ENTRY_SENT; rounds++) {
         world->now += 30 * SECOND;
         assert_true(dispatch_overdue(world->dispatch, world->now, &destination));
-        dispatch_lost(world->dispatch, 0, END_NETWORK);
+        dispatch_lost(world->dispatch, 0, END_NETWORK, world->now);
         turn(world);
         dispatch_ready(world->dispatch, 0);
         turn(world);
@@ -548,7 +701,7 @@ static void dispatch_not_connected_waits_for_ready(void **state)
     assert_string_equal(turn(world), "");
     world->post_result[0] = 0;
     assert_string_equal(turn(world), "");
-    dispatch_lost(world->dispatch, 0, END_NETWORK);
+    dispatch_lost(world->dispatch, 0, END_NETWORK, world->now);
     dispatch_ready(world->dispatch, 0);
     assert_string_equal(turn(world), "0:1 ");
 }
@@ -633,6 +786,12 @@ int main(void)
         TEST(dispatch_poison_is_found_and_set_aside),
         TEST(dispatch_suspect_is_alone_in_its_account),
         TEST(dispatch_innocent_suspect_is_delivered),
+        TEST(dispatch_message_that_cuts_is_set_aside_once_others_arrive),
+        TEST(dispatch_two_messages_that_cut_are_set_aside),
+        TEST(dispatch_message_that_cuts_and_is_alone_holds_up_nothing),
+        TEST(dispatch_line_that_cuts_all_sets_nothing_aside),
+        TEST(dispatch_line_that_cuts_now_and_then_keeps_the_order),
+        TEST(dispatch_cut_that_comes_late_is_no_suspicion),
         TEST(dispatch_missing_echo_gives_the_session_up),
         TEST(dispatch_swallowed_message_is_set_aside_at_last),
         TEST(dispatch_paused_posts_nothing_but_hears),

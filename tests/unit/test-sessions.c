@@ -413,6 +413,21 @@ static void sessions_backoff_grows_to_its_cap(void **state)
     }
 }
 
+static void sessions_bad_line_that_brings_something_waits_no_longer_each_time(void **state)
+{
+    World *world = new_world("serve", NULL);
+
+    sessions_start(world->sessions);
+    for (unsigned i = 0; i < 6; i++) {
+        RUN_UNTIL(world, world->n_ready == i + 1);
+        assert_int_equal(sessions_post(world->sessions, 0, "a", "text", false, 0), 0);
+        assert_int_equal(sessions_post(world->sessions, 0, "b", "crash", false, 0), 0);
+        RUN_UNTIL(world, world->n_lost == i + 1);
+        assert_true(status(world).retry_usec - status(world).since_usec <= 50 * USEC_PER_MSEC);
+    }
+    free_world(world);
+}
+
 static void sessions_rule_breaker_is_killed(void **state)
 {
     static const char *const bodies[] = { "garbage", "stranger" };
@@ -554,6 +569,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(sessions_silent_one_is_killed_under_load),
         cmocka_unit_test(sessions_beats_keep_it_alive),
         cmocka_unit_test(sessions_backoff_grows_to_its_cap),
+        cmocka_unit_test(sessions_bad_line_that_brings_something_waits_no_longer_each_time),
         cmocka_unit_test(sessions_rule_breaker_is_killed),
         cmocka_unit_test(sessions_room_lost_alone_is_told),
         cmocka_unit_test(sessions_given_up_is_started_again),

@@ -131,6 +131,29 @@ def cut_before_the_echoes(run):
         run.over()
 
 
+def in_the_clear(run):
+    with_proxy(run)
+    run.relay.account["tls"] = "insecure-none"
+    number = run.chance.randrange(20, run.scenario.mails - 20)
+    run.load.poison = {number}
+    run.proxy.forbidden = f"number {number}.".encode()
+    run.configure_server(
+        prosody=[("c2s_require_encryption = true", "c2s_require_encryption = false")],
+        ejabberd=[("starttls_required: true", "starttls_required: false")])
+
+
+@scenario("cut-upon-a-message", "the connection is reset each time that one message is on its way: "
+          "it is set aside, and all others arrive", prepare=in_the_clear)
+def cut_upon_a_message(run):
+    number, = run.load.poison
+    wait_until(lambda: number in run.load.accepted, "the mail to be taken")
+    run.begin()
+    names = run.load.names(number)
+    wait_until(lambda: run.relay.status()["failed"] == len(names),
+               "the message to be set aside", timeout=90)
+    run.over()
+
+
 @scenario("latency", "all takes 3 s each way, for 30 s", prepare=with_proxy, mails=200, seconds=20)
 def latency(run):
     bad_for(run, "latency", run.lasts(30, 8), delay=run.lasts(3.0, 0.8))

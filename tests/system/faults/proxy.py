@@ -11,6 +11,8 @@ A TCP proxy before a server, that can be a bad network.
     loss        of each piece one in five is lost, once or several times, and comes later, as TCP
                 would send it again; what is behind it waits for it
 
+Besides, it cuts a connection upon bytes that are forbidden; for that it must not be encrypted.
+
 What was held while it was silent goes on as soon as it is no longer.
 """
 
@@ -36,6 +38,7 @@ class Proxy:
         self.changed = threading.Condition()
         self.connections = []
         self.attempts = 0  # connections that came
+        self.forbidden = None  # bytes that cut the connection, on their way to the server
         self.listener = None
         self.closing = False
         self._listen()
@@ -104,6 +107,7 @@ class Connection:
         self.proceeded = False
         self.handshake = 0  # pieces from the server since it said <proceed/>
         self.over = False
+        self.tail = b""  # the last that went to the server
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -150,6 +154,14 @@ class Connection:
             timeout *= 2
         return lateness
 
+    def _is_forbidden(self, data):
+        forbidden = self.proxy.forbidden
+        if not forbidden:
+            return False
+        seen = self.tail + data
+        self.tail = seen[-len(forbidden):]
+        return forbidden in seen
+
     def _held(self, direction):
         mode = self.proxy.mode
         return (mode == "silent" or (mode == "no-answer" and direction == "in")
@@ -168,6 +180,9 @@ class Connection:
                 self.proxy.changed.wait_for(
                     lambda: not self._held(direction) or self.over or self.proxy.closing)
             if self.over or self.proxy.closing:
+                return
+            if direction == "out" and self._is_forbidden(data):
+                self.cut()
                 return
             cut = self.cut_next == direction and len(data) > 1
             try:
