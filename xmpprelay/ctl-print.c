@@ -146,16 +146,16 @@ static int width_of(const Json *entries, const char *key, const char *heading)
 }
 
 /* What has no bound that a terminal would hold stands below: the title, the reason. */
-void print_entries(FILE *stream, const Json *entries, double now, bool first)
+void print_entries(FILE *stream, const Json *entries, size_t n, double now, bool first)
 {
     int id_width = width_of(entries, "id", "ID");
     int destination_width = width_of(entries, "destination", "DESTINATION");
     char buffer[UNITS_TEXT_MAX];
 
-    if (first && json_length(entries) > 0)
+    if (first && n > 0)
         fprintf(stream, "%-*s  %-*s  %-9s %11s %5s\n", id_width, "ID", destination_width,
                 "DESTINATION", "STATE", "AGE", "TRIES");
-    for (size_t i = 0; i < json_length(entries); i++) {
+    for (size_t i = 0; i < n; i++) {
         const Json *entry = json_at(entries, i);
 
         fprintf(stream, "%-*s  %-*s  %-9s %11s %5lld\n", id_width, get(entry, "id"),
@@ -168,10 +168,10 @@ void print_entries(FILE *stream, const Json *entries, double now, bool first)
 
 void print_record(FILE *stream, const Json *answer, double now)
 {
-    const Json *record = json_get(answer, "record");
+    const Json *entries = json_get(answer, "entries"), *record = json_get(answer, "record");
     _cleanup_free_ char *text = NULL;
 
-    print_entries(stream, json_get(answer, "entries"), now, true);
+    print_entries(stream, entries, json_length(entries), now, true);
     if (!record)
         return;
     text = json_dump_dup(record, true, NULL);

@@ -25,6 +25,7 @@
 typedef struct Ctl {
     const char *path;
     bool as_json, failed;
+    size_t limit; /* of a list; 0: all of it */
     usec_t timeout_usec;
     int fd;
 } Ctl;
@@ -46,6 +47,7 @@ static const char usage_text[] =
     "\n"
     "  -f, --failed             queue: only what has failed\n"
     "  -j, --json               answers as JSON\n"
+    "  -n, --limit NUMBER       queue, history: only the first so many\n"
     "  -T, --timeout DURATION   how long to wait for an answer (30s)\n"
     "  -s, --socket PATH        the relay's control socket (" CONTROL_PATH ")\n"
     "  -h, --help               this text\n"
@@ -208,16 +210,17 @@ static double now_seconds(void)
     return (double)now_usec(CLOCK_REALTIME) / (double)USEC_PER_SEC;
 }
 
-/* Shows all pages of a list; *first is whether nothing was shown yet. */
-static int show_pages(const Ctl *ctl, const char *command, bool failed, bool *first)
+/* Shows the pages of a list; *n_shown is how many entries were shown so far. */
+static int show_pages(const Ctl *ctl, const char *command, bool failed, size_t *n_shown)
 {
     _cleanup_free_ char *after = NULL;
 
-    for (;;) {
+    while (ctl->limit == 0 || *n_shown < ctl->limit) {
         _cleanup_json_ Json *request = request_new(command, after ? "after" : NULL, after);
         _cleanup_json_ Json *answer = NULL;
         const Json *entries;
         const char *next;
+        size_t n;
         int r;
 
         if (!request || json_set_bool(request, "failed", failed) < 0)
@@ -226,17 +229,19 @@ static int show_pages(const Ctl *ctl, const char *command, bool failed, bool *fi
         if (r != 0)
             return r;
         entries = json_get(answer, "entries");
+        n = json_length(entries);
+        if (ctl->limit > 0)
+            n = MIN(n, ctl->limit - *n_shown);
         if (ctl->as_json) {
-            for (size_t i = 0; i < json_length(entries); i++) {
+            for (size_t i = 0; i < n; i++) {
                 _cleanup_free_ char *text = json_dump_dup(json_at(entries, i), false, NULL);
 
-                printf("%s\n %s", *first ? "" : ",", text ? text : "null");
-                *first = false;
+                printf("%s\n %s", *n_shown + i == 0 ? "" : ",", text ? text : "null");
             }
         } else {
-            print_entries(stdout, entries, now_seconds(), *first);
-            *first = *first && json_length(entries) == 0;
+            print_entries(stdout, entries, n, now_seconds(), *n_shown == 0);
         }
+        *n_shown += n;
         next = json_as_string(json_get(answer, "next"), NULL);
         if (!next)
             return 0;
@@ -245,21 +250,22 @@ static int show_pages(const Ctl *ctl, const char *command, bool failed, bool *fi
         if (!after)
             return fail(EX_OSERR, "out of memory");
     }
+    return 0;
 }
 
 static int do_list(const Ctl *ctl, const char *command, bool waiting, bool failed)
 {
-    bool first = true;
+    size_t n_shown = 0;
     int r = 0;
 
     if (ctl->as_json)
         putchar('[');
     if (waiting)
-        r = show_pages(ctl, command, false, &first);
+        r = show_pages(ctl, command, false, &n_shown);
     if (r == 0 && failed)
-        r = show_pages(ctl, command, true, &first);
+        r = show_pages(ctl, command, true, &n_shown);
     if (ctl->as_json)
-        puts(first ? "]" : "\n]");
+        puts(n_shown == 0 ? "]" : "\n]");
     return r;
 }
 
@@ -436,33 +442,49 @@ static int run(Ctl *ctl, const char *name, char **arguments, int n)
                                                                  : "exactly one argument");
         if (ctl->failed && command->run != do_queue)
             return fail(EX_USAGE, "--failed goes with queue alone; see xmpprelayctl --help");
+        if (ctl->limit > 0 && command->run != do_queue && command->run != do_history)
+            return fail(EX_USAGE, "--limit goes with queue and history; see xmpprelayctl --help");
         r = ctl_connect(ctl);
         return r != 0 ? r : command->run(ctl, n > 0 ? arguments[0] : NULL);
     }
     return fail(EX_USAGE, "there is no command \"%s\"; see xmpprelayctl --help", name);
 }
 
+static int parse_limit(const char *text, size_t *ret)
+{
+    unsigned long value;
+    char *end;
+
+    errno = 0;
+    value = strtoul(text, &end, 10);
+    if (errno != 0 || *text < '0' || *text > '9' || *end || value == 0)
+        return -EINVAL;
+    *ret = value;
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "failed", no_argument, NULL, 'f' },
-        { "json", no_argument, NULL, 'j' },
-        { "timeout", required_argument, NULL, 'T' },
-        { "socket", required_argument, NULL, 's' },
-        { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' },
-        {},
+        { "failed", no_argument, NULL, 'f' },       { "json", no_argument, NULL, 'j' },
+        { "limit", required_argument, NULL, 'n' },  { "timeout", required_argument, NULL, 'T' },
+        { "socket", required_argument, NULL, 's' }, { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },      {},
     };
     Ctl ctl = { .path = CONTROL_PATH, .timeout_usec = 30 * USEC_PER_SEC, .fd = -1 };
     int option, status;
 
-    while ((option = getopt_long(argc, argv, "fjT:s:hV", options, NULL)) >= 0)
+    while ((option = getopt_long(argc, argv, "fjn:T:s:hV", options, NULL)) >= 0)
         switch (option) {
         case 'f':
             ctl.failed = true;
             break;
         case 'j':
             ctl.as_json = true;
+            break;
+        case 'n':
+            if (parse_limit(optarg, &ctl.limit) < 0)
+                return fail(EX_USAGE, "\"%s\" is no number of entries; write 1 or more", optarg);
             break;
         case 'T':
             if (duration_parse(optarg, &ctl.timeout_usec) < 0 || ctl.timeout_usec == 0)

@@ -190,6 +190,26 @@ def test_every_command_answers_in_json(running):
     assert ask("status")["waiting"] == 0
 
 
+def test_lists_end_where_they_are_told_to(running):
+    for number in (1, 2, 3):
+        assert running.relay.send("-i", f"done-{number}", "-w", "delivered", "ops", "--",
+                                  "text").returncode == 0
+    running.relay.ctl("pause", "ops")
+    for number in (1, 2, 3):
+        assert running.relay.send("-i", f"waits-{number}", "ops", "--", "text").returncode == 0
+
+    def ids(*command):
+        return [entry["id"] for entry in json.loads(running.relay.ctl("--json", *command).stdout)]
+
+    assert ids("-n", "2", "history") == ["done-3", "done-2"]
+    assert ids("--limit", "1", "queue") == ["waits-1"]
+    assert ids("-n", "9", "queue") == ["waits-1", "waits-2", "waits-3"]
+    lines = running.relay.ctl("-n", "1", "history").stdout.splitlines()
+    assert len(lines) == 2 and "done-3" in lines[1]
+    running.relay.ctl("resume", "ops")
+    running.reader.wait_message("text", count=6)
+
+
 def test_what_is_shown_fits_a_terminal(running):
     title = "web1: " + "a title that is as long as titles come " * 2
     running.relay.ctl("test", "ops")
@@ -216,7 +236,8 @@ def test_exit_statuses_of_xmpprelayctl(running):
 
     assert status("resume") == 0
     for wrong in ([], ["sleep"], ["show"], ["status", "now"], ["--frob", "status"],
-                  ["-T", "soon", "status"], ["--failed", "history"]):
+                  ["-T", "soon", "status"], ["--failed", "history"],
+                  ["-n", "0", "queue"], ["-n", "many", "queue"], ["-n", "1", "status"]):
         assert status(*wrong) == 64, wrong
     for refused in (["show", "unknown"], ["drop", "unknown"], ["retry", "unknown"],
                     ["pause", "nowhere"], ["test", "nowhere"]):
