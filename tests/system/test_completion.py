@@ -9,7 +9,7 @@ import pytest
 from support.place import run
 
 FOLDER = Path(__file__).parent.parent.parent / "packaging" / "completion"
-FILES = {"milterd": "milterd", "xmpprelay": "xmpprelay", "xmpprelayctl": "xmpprelay",
+FILES = {"milterd": "milterd", "milterd-canary": "milterd", "xmpprelay": "xmpprelay", "xmpprelayctl": "xmpprelay",
          "xmpprelay-send": "xmpprelay"}
 
 # As readline does it, but for the reading of lines.
@@ -70,6 +70,7 @@ def test_values_are_offered_of_xmpprelay_send(words, offered, programs):
 @pytest.mark.parametrize("name, words", [
     ("milterd", ["-c"]), ("milterd", ["--config", "="]), ("milterd", ["--explain"]),
     ("xmpprelay", ["-c"]), ("xmpprelayctl", ["--socket"]), ("xmpprelay-send", ["--socket", "="]),
+    ("milterd-canary", ["-m"]), ("milterd-canary", ["--sendmail", "="]),
 ])
 def test_files_are_offered_of(name, words, programs, place):
     file = place.file("some file.conf", "")

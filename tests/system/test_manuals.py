@@ -16,7 +16,8 @@ MAN = Path(__file__).parent.parent.parent / "packaging" / "man"
 
 SOURCES = MAN.parent.parent
 
-PAGES = {"milterd": "milterd.8", "xmpprelay": "xmpprelay.8", "xmpprelayctl": "xmpprelayctl.8",
+PAGES = {"milterd": "milterd.8", "milterd-canary": "milterd-canary.8",
+         "xmpprelay": "xmpprelay.8", "xmpprelayctl": "xmpprelayctl.8",
          "xmpprelay-send": "xmpprelay-send.1"}
 
 

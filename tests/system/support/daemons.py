@@ -23,6 +23,7 @@ MTA_GROUP = "postfix"
 
 PROGRAMS = {
     "milterd": "milterd/milterd",
+    "milterd-canary": "milterd/milterd-canary",
     "xmpprelay": "xmpprelay/xmpprelay",
     "xmpprelay-send": "xmpprelay/xmpprelay-send",
     "xmpprelayctl": "xmpprelay/xmpprelayctl",
