@@ -11,11 +11,6 @@
 
 #include "xmpprelay/database.h"
 
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <sys/stat.h>
-
 #include <sqlite3.h>
 
 struct Database {
@@ -68,7 +63,7 @@ int database_exec(Database *database, const char *sql)
     return errno_of(sqlite3_exec(database->handle, sql, NULL, NULL, NULL));
 }
 
-static int query_integer(Database *database, const char *sql, int64_t *ret)
+int database_query(Database *database, const char *sql, int64_t *ret)
 {
     _cleanup_(statement_freep) Statement *statement = NULL;
     int r;
@@ -83,116 +78,28 @@ static int query_integer(Database *database, const char *sql, int64_t *ret)
     return 0;
 }
 
-/* The file is made by us, for SQLite would make it with the umask's mode. Its log inherits the
- * mode. */
-static int create_file(const char *path, char reason[static DATABASE_REASON_MAX])
+int database_connect(const char *path, usec_t wait_usec, Database **ret)
 {
-    _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
-    struct stat st;
+    _cleanup_(database_freep) Database *database = calloc(1, sizeof(*database));
     int r;
 
-    if (fd < 0) {
-        r = -errno;
-        snprintf(reason, DATABASE_REASON_MAX, "%s can't be opened: %s%s", path, strerror(-r),
-                 r == -ENOENT ? "; make its folder first, owned by the relay's user" : "");
-        return r;
-    }
-    if (fstat(fd, &st) < 0)
-        r = -errno;
-    else if (!S_ISREG(st.st_mode))
-        r = -EINVAL;
-    else if ((st.st_mode & 077) != 0 && fchmod(fd, 0600) < 0)
-        r = -errno;
-    else
-        return 0;
-    snprintf(reason, DATABASE_REASON_MAX, "%s is not usable: %s", path,
-             r == -EINVAL ? "it is no regular file" : strerror(-r));
-    return r;
-}
-
-/* -ENOEXEC: the file has tables and not our mark. Nothing of it is changed then. */
-static int check_mark(Database *database, int32_t application_id, bool *ret_new)
-{
-    int64_t mark = 0, n_tables = 0;
-    int r;
-
-    r = query_integer(database, "PRAGMA application_id", &mark);
-    if (r == 0 && mark != application_id)
-        r = query_integer(database, "SELECT COUNT(*) FROM sqlite_schema", &n_tables);
+    if (!database)
+        return -ENOMEM;
+    r = errno_of(sqlite3_open_v2(path, &database->handle,
+                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
     if (r < 0)
         return r;
-    if (mark != application_id && (mark != 0 || n_tables > 0))
-        return -ENOEXEC;
-    *ret_new = mark != application_id;
-    return 0;
-}
-
-static int configure(Database *database, int32_t application_id, usec_t wait_usec)
-{
-    char sql[64];
-    bool is_new = false;
-    int r;
-
     sqlite3_busy_timeout(database->handle, (int)MIN(wait_usec / USEC_PER_MSEC, (usec_t)60000));
     sqlite3_extended_result_codes(database->handle, 1);
     sqlite3_db_config(database->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-
-    r = database_exec(database, "PRAGMA locking_mode = EXCLUSIVE");
-    if (r == 0)
-        r = check_mark(database, application_id, &is_new);
-    if (r == 0)
-        r = database_exec(database, "PRAGMA journal_mode = WAL;"
-                                    "PRAGMA synchronous = FULL;"
-                                    "PRAGMA foreign_keys = ON;"
-                                    "PRAGMA trusted_schema = OFF;"
-                                    "PRAGMA cell_size_check = ON;"
-                                    "PRAGMA journal_size_limit = 67108864;"
-                                    /* takes the lock now, not at the first alert */
-                                    "BEGIN IMMEDIATE; COMMIT;");
-    if (r < 0 || !is_new)
-        return r;
-    snprintf(sql, sizeof(sql), "PRAGMA application_id = %" PRId32, application_id);
-    return database_exec(database, sql);
-}
-
-int database_open(const char *path, int32_t application_id, usec_t wait_usec, Database **ret,
-                  char reason[static DATABASE_REASON_MAX])
-{
-    _cleanup_(database_freep) Database *database = NULL;
-    int r;
-
-    r = create_file(path, reason);
-    if (r < 0)
-        return r;
-
-    database = calloc(1, sizeof(*database));
-    if (!database) {
-        snprintf(reason, DATABASE_REASON_MAX, "out of memory");
-        return -ENOMEM;
-    }
-    r = errno_of(sqlite3_open_v2(path, &database->handle,
-                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
-    if (r == 0)
-        r = configure(database, application_id, wait_usec);
-
-    if (r == -EBUSY)
-        snprintf(reason, DATABASE_REASON_MAX,
-                 "%s is in use by another process; only one relay may have it open", path);
-    else if (r == -ENOEXEC)
-        snprintf(reason, DATABASE_REASON_MAX, "%s is a database of some other program", path);
-    else if (r == -EUCLEAN)
-        snprintf(reason, DATABASE_REASON_MAX, "%s is damaged or no database: %s", path,
-                 database_message(database));
-    else if (r < 0)
-        snprintf(reason, DATABASE_REASON_MAX, "%s can't be opened: %s", path,
-                 database_message(database));
-    if (r == -ENOEXEC)
-        r = -EUCLEAN;
-    if (r < 0)
-        return r;
-
+    sqlite3_db_config(database->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     *ret = steal_ptr(database);
     return 0;
+}
+
+void database_trust(Database *database)
+{
+    sqlite3_db_config(database->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 }
 
 Database *database_free(Database *database)
@@ -202,39 +109,6 @@ Database *database_free(Database *database)
     sqlite3_close(database->handle);
     free(database);
     return NULL;
-}
-
-int database_check(Database *database, char reason[static DATABASE_REASON_MAX])
-{
-    _cleanup_(statement_freep) Statement *statement = NULL;
-    const char *verdict;
-    int r;
-
-    r = statement_new(database, "PRAGMA quick_check(1)", &statement);
-    if (r == 0)
-        r = statement_step(statement);
-    if (r < 0) {
-        snprintf(reason, DATABASE_REASON_MAX, "%s", database_message(database));
-        return r;
-    }
-    verdict = r > 0 ? statement_text(statement, 0) : NULL;
-    if (verdict && streq(verdict, "ok"))
-        return 0;
-    snprintf(reason, DATABASE_REASON_MAX, "%s", verdict ? verdict : "it can't be checked");
-    return -EUCLEAN;
-}
-
-int database_version(Database *database, int64_t *ret)
-{
-    return query_integer(database, "PRAGMA user_version", ret);
-}
-
-int database_set_version(Database *database, int32_t version)
-{
-    char sql[64];
-
-    snprintf(sql, sizeof(sql), "PRAGMA user_version = %" PRId32, version);
-    return database_exec(database, sql);
 }
 
 bool database_in_transaction(const Database *database)
@@ -307,6 +181,9 @@ int statement_step(Statement *statement)
         result = sqlite3_step(statement->handle);
     if (result == SQLITE_ROW)
         return 1;
+    /* A query is full of nothing: it was led to a page that can't be. */
+    if ((result & 0xff) == SQLITE_FULL && sqlite3_column_count(statement->handle) > 0)
+        result = SQLITE_CORRUPT;
     statement_reset(statement);
     return errno_of(result);
 }

@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * A database file of our own, exclusively ours while it is open: the adapter of SQLite.
+ * A database file of our own, exclusively ours while it is open: database.c is the adapter of
+ * SQLite, database-file.c knows what a file of ours has to be, database-log.c looks at its log.
  *
  * Every function that can fail returns 0 or -errno; database_message() then says in SQLite's
  * words what happened. The values that matter to a caller:
@@ -18,23 +19,50 @@
 typedef struct Database Database;
 typedef struct Statement Statement;
 
-/* Opens, or creates with mode 0600, the file at `path`: write-ahead log, an fsync at each commit,
- * locked until it is closed. Waits up to `wait_usec` for another process that is about to let go.
- * `application_id` marks the file as ours: one that holds tables and bears another mark is
- * refused (-EUCLEAN). On failure `reason` says in a sentence what is wrong and what to do. */
-int database_open(const char *path, int32_t application_id, usec_t wait_usec, Database **ret,
-                  char reason[static DATABASE_REASON_MAX]);
+/* What makes a file ours: its mark, and what brings an empty one, or one of an older version, to
+ * the present version: steps[n] leads from version n to n + 1, and n_steps is the present one. */
+typedef struct DatabaseFormat {
+    int32_t application_id;
+    int32_t n_steps;
+    const char *const *steps;
+} DatabaseFormat;
+
+/* Opens the file at `path`, or makes it, with mode 0600, if there is none: write-ahead log, an
+ * fsync at each commit, locked until it is closed. Waits up to `wait_usec` for another process
+ * that is about to let go. All of the file is read to look for damage before anything is changed.
+ * *ret_made: there was no file. On failure nothing has been changed, and `reason` says in a
+ * sentence what is wrong and what to do, except with
+ *   -EUCLEAN         damaged, or nothing of what makes it ours can be seen: `reason` says only
+ *                    what was found;
+ * and these have a meaning here, too:
+ *   -ENOEXEC         it is something else: a database of another program, a folder;
+ *   -EPROTONOSUPPORT of a newer version. */
+int database_open(const char *path, const DatabaseFormat *format, usec_t wait_usec, Database **ret,
+                  bool *ret_made, char reason[static DATABASE_REASON_MAX]);
+
+/* Opens the file as it is, and changes and locks nothing. */
+int database_connect(const char *path, usec_t wait_usec, Database **ret);
+
+/* All of it is known to be sound: when it is closed, its log goes into it. Until then the files
+ * stay as they are. */
+void database_trust(Database *database);
+
 Database *database_free(Database *database); /* its statements must have been freed before */
 DEFINE_CLEANUP(Database *, database_free)
 
-/* Reads the whole file for damage: 0, or -EUCLEAN and `reason` names the first one found. */
-int database_check(Database *database, char reason[static DATABASE_REASON_MAX]);
+/* Reads the log beside the file at `path`, which nobody may have open, for damage that SQLite would
+ * take for its end. 0, -EUCLEAN with what was found, other -errno. */
+int database_check_log(const char *path, char reason[static DATABASE_REASON_MAX]);
 
-int database_version(Database *database, int64_t *ret);
-int database_set_version(Database *database, int32_t version);
+/* Runs a query whose first row, if there is one, says what is damaged, or "ok". 0, or -EUCLEAN
+ * with the first thing that was found, or -errno. */
+int database_check(Database *database, const char *sql, char reason[static DATABASE_REASON_MAX]);
 
 /* Runs statements that give no rows. */
 int database_exec(Database *database, const char *sql);
+
+/* The number in the first column of the first row; 0 where there is none. */
+int database_query(Database *database, const char *sql, int64_t *ret);
 
 /* False too after a failure that made SQLite roll the transaction back by itself. */
 bool database_in_transaction(const Database *database);

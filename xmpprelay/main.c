@@ -6,6 +6,7 @@
  */
 
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sysexits.h>
 
@@ -14,6 +15,7 @@
 #include "common/log.h"
 #include "xmpprelay/relay.h"
 #include "xmpprelay/session.h"
+#include "xmpprelay/spool-recover.h"
 
 #define CONFIG_PATH "/etc/xmpprelay/xmpprelay.conf"
 
@@ -21,6 +23,7 @@ typedef struct Options {
     const char *config_path;
     bool check;
     bool dump;
+    bool recover;
     bool verbose;
 } Options;
 
@@ -33,6 +36,7 @@ static void print_help(FILE *stream)
           "  -f, --foreground    stay in the foreground, as always\n"
           "  -n, --check         check the configuration and exit\n"
           "      --dump-config   print the effective configuration and exit\n"
+          "      --recover-spool make a new spool of what can be read of a damaged one\n"
           "  -v, --verbose       log more\n"
           "  -h, --help          print this help\n"
           "  -V, --version       print the version\n",
@@ -43,13 +47,15 @@ static void print_help(FILE *stream)
 static int parse_options(int argc, char **argv, Options *ret)
 {
     enum {
-        OPTION_DUMP = 256
+        OPTION_DUMP = 256,
+        OPTION_RECOVER,
     };
     static const struct option options[] = {
         { "config", required_argument, NULL, 'c' },
         { "foreground", no_argument, NULL, 'f' },
         { "check", no_argument, NULL, 'n' },
         { "dump-config", no_argument, NULL, OPTION_DUMP },
+        { "recover-spool", no_argument, NULL, OPTION_RECOVER },
         { "verbose", no_argument, NULL, 'v' },
         { "help", no_argument, NULL, 'h' },
         { "version", no_argument, NULL, 'V' },
@@ -70,6 +76,9 @@ static int parse_options(int argc, char **argv, Options *ret)
             break;
         case OPTION_DUMP:
             parsed.dump = true;
+            break;
+        case OPTION_RECOVER:
+            parsed.recover = true;
             break;
         case 'v':
             parsed.verbose = true;
@@ -114,6 +123,36 @@ static void print_not_starting(const ConfigFile *file, const char *path)
                path);
 }
 
+static int recover_spool(const Settings *settings)
+{
+    const char *path = settings->spool.path;
+    char reason[SPOOL_REASON_MAX];
+    SpoolRecovered found;
+    int r;
+
+    r = spool_recover(path, (const char *const *)settings->default_destination.items,
+                      settings->default_destination.n, &found, reason);
+    if (r < 0) {
+        fprintf(stderr, "xmpprelay: %s\n", reason);
+        return r == -EBUSY ? EX_UNAVAILABLE : EX_DATAERR;
+    }
+    if (r == 0) {
+        printf("%s is sound; nothing was done.\n", path);
+        return EX_OK;
+    }
+    printf("%s is new, and has what could be read of the old one:\n"
+           "%" PRIu64 " waiting, %" PRIu64 " set aside, %" PRIu64 " in the history\n",
+           path, found.waiting, found.failed, found.done);
+    if (found.again > 0)
+        printf("%" PRIu64 " of those that wait may have been said before\n", found.again);
+    if (found.lost > 0)
+        printf("%" PRIu64 " alerts have lost their text and are gone\n", found.lost);
+    if (found.broken > 0)
+        printf("%zu rows could not be read\n", found.broken);
+    printf("The old one is %s now.\n", found.kept);
+    return EX_OK;
+}
+
 int main(int argc, char **argv)
 {
     _cleanup_(config_file_freep) ConfigFile *file = NULL;
@@ -134,7 +173,7 @@ int main(int argc, char **argv)
         print_findings(file);
     if (r == -ENOMEM)
         fputs("xmpprelay: out of memory\n", stderr);
-    else if (r < 0 && file && !options.check && !options.dump)
+    else if (r < 0 && file && !options.check && !options.dump && !options.recover)
         print_not_starting(file, options.config_path);
     if (r < 0)
         return r == -ENOMEM ? EX_OSERR : EX_CONFIG;
@@ -144,6 +183,9 @@ int main(int argc, char **argv)
         printf("%s: the configuration is good.\n", options.config_path);
     if (options.dump || options.check)
         return fflush(stdout) == 0 && !ferror(stdout) ? EX_OK : EX_IOERR;
+
+    if (options.recover)
+        return recover_spool(settings);
 
     log_init("xmpprelay");
     if (options.verbose)

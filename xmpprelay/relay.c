@@ -268,17 +268,34 @@ static int open_inbox(Relay *relay, char reason[static RECORD_REASON_MAX])
     return 0;
 }
 
-static int open_all(Relay *relay)
+/* EX_OK, or what to exit with: a file that must be mended will not mend itself. */
+static int open_spool(Relay *relay)
 {
     const SpoolLimits limits = relay_spool_limits(relay->settings);
+    const char *path = relay->settings->spool.path;
+    char reason[SPOOL_REASON_MAX];
+    int r;
+
+    r = spool_open(path, &limits, &relay->spool, reason);
+    if (r < 0) {
+        log_error("%s", reason);
+        sd_notifyf(0, "STATUS=Not started: %s", reason);
+        return r == -EUCLEAN || r == -ENOEXEC || r == -EPROTONOSUPPORT ? EX_DATAERR
+                                                                       : EX_UNAVAILABLE;
+    }
+    if (spool_was_made(relay->spool))
+        log_notice("%s was not there and has been made: nothing waits", path);
+    return EX_OK;
+}
+
+static int open_all(Relay *relay)
+{
     ControlOwner owner = relay_control_owner;
     char reason[SPOOL_REASON_MAX];
     int r;
 
     owner.userdata = relay;
-    r = spool_open(relay->settings->spool.path, &limits, &relay->spool, reason);
-    if (r == 0)
-        r = open_inbox(relay, reason);
+    r = open_inbox(relay, reason);
     if (r < 0) {
         log_error("%s", reason);
         return r;
@@ -320,6 +337,9 @@ int relay_run(const char *config_path, Settings *settings)
         log_error("no event loop: %s", strerror(-r));
         return EX_OSERR;
     }
+    r = open_spool(&relay);
+    if (r != EX_OK)
+        return r;
     if (open_all(&relay) < 0)
         return EX_UNAVAILABLE;
 
@@ -330,6 +350,8 @@ int relay_run(const char *config_path, Settings *settings)
     log_notice("ready; alerts waiting: %" PRIu64 ", set aside: %" PRIu64,
                spool_n_waiting(relay.spool), spool_n_failed(relay.spool));
     r = sd_event_loop(relay.event);
+    if (r == -EUCLEAN)
+        return EX_UNAVAILABLE;
     if (r < 0) {
         log_error("the event loop ended: %s", strerror(-r));
         return EX_OSERR;

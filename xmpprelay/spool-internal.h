@@ -63,6 +63,7 @@ struct Spool {
     char *path; /* of the file, which is on `device` and has `inode` */
     dev_t device;
     ino_t inode;
+    bool made;         /* there was no file */
     bool open;         /* a transaction is */
     bool disk_checked; /* in this transaction, with this result */
     SpoolInserted disk;

@@ -256,32 +256,35 @@ static int load_counts(Spool *spool)
     return r;
 }
 
-static int migrate(Database *database, const char *path, char reason[static SPOOL_REASON_MAX])
-{
-    int64_t version;
-    int r;
+static const DatabaseFormat format = {
+    .application_id = APPLICATION_ID,
+    .n_steps = SCHEMA_VERSION,
+    .steps = migrations,
+};
 
-    r = database_version(database, &version);
-    if (r == 0 && (version < 0 || version > SCHEMA_VERSION)) {
-        snprintf(reason, SPOOL_REASON_MAX,
-                 "%s was written by a newer xmpprelay (its format is %" PRId64
-                 ", this one knows up to %d); install that version again, or move the file aside "
-                 "to begin with an empty spool",
-                 path, version, SCHEMA_VERSION);
-        return -EPROTONOSUPPORT;
-    }
-    if (r == 0 && version < SCHEMA_VERSION) {
-        r = database_exec(database, "BEGIN IMMEDIATE");
-        for (int64_t step = version; r == 0 && step < SCHEMA_VERSION; step++)
-            r = database_exec(database, migrations[step]);
-        if (r == 0)
-            r = database_set_version(database, SCHEMA_VERSION);
-        if (r == 0)
-            r = database_exec(database, "COMMIT");
-    }
+/* What the quick check of the file leaves out, and alerts would be lost by: an entry that its index
+ * does not have is never posted, nor is one whose record is gone. */
+static const char *const checks[] = {
+    "PRAGMA integrity_check('entry')",
+    "SELECT 'entry ' || rowid || ' has no record' FROM pragma_foreign_key_check('entry') LIMIT 1",
+    "SELECT 'entry ' || seq || ' has lost its text' FROM entry JOIN record ON number = record "
+    "WHERE state <= 2 AND json IS NULL LIMIT 1",
+};
+
+static int prepare(Spool *spool, char reason[static SPOOL_REASON_MAX])
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ELEMENTSOF(checks); i++)
+        r = database_check(spool->database, checks[i], reason);
     if (r < 0)
-        snprintf(reason, SPOOL_REASON_MAX, "%s can't be prepared: %s", path,
-                 database_message(database));
+        return r;
+    for (size_t i = 0; r == 0 && i < N_STATEMENTS; i++)
+        r = statement_new(spool->database, statement_sql[i], &spool->statements[i]);
+    if (r == 0)
+        r = load_counts(spool);
+    if (r < 0)
+        snprintf(reason, SPOOL_REASON_MAX, "%s", database_message(spool->database));
     return r;
 }
 
@@ -290,7 +293,7 @@ int spool_open(const char *path, const SpoolLimits *limits, Spool **ret,
 {
     static_assert(SPOOL_REASON_MAX == DATABASE_REASON_MAX, "one buffer serves both");
     _cleanup_(spool_freep) Spool *spool = calloc(1, sizeof(*spool));
-    char damage[DATABASE_REASON_MAX];
+    char found[DATABASE_REASON_MAX] = "";
     int r;
 
     if (!spool) {
@@ -298,7 +301,20 @@ int spool_open(const char *path, const SpoolLimits *limits, Spool **ret,
         return -ENOMEM;
     }
     spool->limits = *limits;
-    r = database_open(path, APPLICATION_ID, OPEN_WAIT_USEC, &spool->database, reason);
+    r = database_open(path, &format, OPEN_WAIT_USEC, &spool->database, &spool->made, found);
+    if (r < 0 && r != -EUCLEAN) {
+        snprintf(reason, SPOOL_REASON_MAX, "%s", found);
+        return r;
+    }
+    if (r == 0)
+        r = prepare(spool, found);
+    if (r == -EUCLEAN)
+        snprintf(reason, SPOOL_REASON_MAX,
+                 "%.150s is no spool or is damaged: %.150s. Nothing was changed; \"xmpprelay "
+                 "--recover-spool\" makes a new one of what can be read of it, see xmpp-alerts(7)",
+                 path, found);
+    else if (r < 0)
+        snprintf(reason, SPOOL_REASON_MAX, "%.150s can't be read: %.300s", path, found);
     if (r < 0)
         return r;
     r = spool_disk_init(spool, path);
@@ -306,28 +322,14 @@ int spool_open(const char *path, const SpoolLimits *limits, Spool **ret,
         snprintf(reason, SPOOL_REASON_MAX, "%s can't be found again: %s", path, strerror(-r));
         return r;
     }
-    r = database_check(spool->database, damage);
-    if (r < 0) {
-        snprintf(reason, SPOOL_REASON_MAX,
-                 "%s is damaged (%.200s); keep a copy, then try sqlite3's .recover on it, or move "
-                 "it aside to begin with an empty spool: what waited in it is then lost",
-                 path, damage);
-        return r;
-    }
-    r = migrate(spool->database, path, reason);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; r == 0 && i < N_STATEMENTS; i++)
-        r = statement_new(spool->database, statement_sql[i], &spool->statements[i]);
-    if (r == 0)
-        r = load_counts(spool);
-    if (r < 0) {
-        snprintf(reason, SPOOL_REASON_MAX, "%s can't be read: %s", path,
-                 database_message(spool->database));
-        return r;
-    }
+    database_trust(spool->database);
     *ret = steal_ptr(spool);
     return 0;
+}
+
+bool spool_was_made(const Spool *spool)
+{
+    return spool->made;
 }
 
 Spool *spool_free(Spool *spool)

@@ -40,12 +40,14 @@ typedef struct SpoolLimits {
     usec_t keep_usec;
 } SpoolLimits;
 
-/* Opens or creates the spool at `path`, checks it for damage, brings an older schema up to date
- * and loads the counts. On failure `reason` is a sentence that says what is wrong and what to do.
- * -EBUSY: another relay has it; -EUCLEAN: damaged, not a spool; -EPROTONOSUPPORT: written by a
- * newer version; other -errno. */
+/* Opens the spool at `path`, or makes it if there is none, checks it for damage, brings an older
+ * schema up to date and loads the counts. On failure `reason` is a sentence that says what is wrong
+ * and what to do, and the file is as it was. -EBUSY: another relay has it; -EUCLEAN: damaged or
+ * emptied; -ENOEXEC: something else than a spool; -EPROTONOSUPPORT: written by a newer version;
+ * other -errno. */
 int spool_open(const char *path, const SpoolLimits *limits, Spool **ret,
                char reason[static SPOOL_REASON_MAX]);
+bool spool_was_made(const Spool *spool);
 Spool *spool_free(Spool *spool); /* rolls back what is open */
 DEFINE_CLEANUP(Spool *, spool_free)
 void spool_set_limits(Spool *spool, const SpoolLimits *limits);

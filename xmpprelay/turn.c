@@ -31,7 +31,13 @@
 
 void relay_note_spool(Relay *relay, int r)
 {
-    if (r < 0 && !relay->spool_failing)
+    if (r == -EUCLEAN) {
+        /* Whatever is done with it now may do more harm. The next start looks at all of it. */
+        log_error("%s turns out to be damaged (%s): ending, as what is written to it can't be "
+                  "trusted any more",
+                  relay->settings->spool.path, spool_message(relay->spool));
+        sd_event_exit(relay->event, r);
+    } else if (r < 0 && !relay->spool_failing)
         log_error("the spool can't be written (%s); senders are told \"busy\" until it can",
                   r == -ENOMEM ? "out of memory" : spool_message(relay->spool));
     else if (r >= 0 && relay->spool_failing)

@@ -2,6 +2,7 @@
 
 #include "tests/unit/test.h"
 
+#include "xmpprelay/database.h"
 #include "xmpprelay/spool.h"
 
 #include <fcntl.h>
@@ -686,7 +687,135 @@ static void spool_damaged_is_refused_with_advice(void **state)
     assert_int_equal(spool_open(folder->spool, &limits, &spool, reason), -EUCLEAN);
     assert_null(spool);
     assert_non_null(strstr(reason, "damaged"));
-    assert_non_null(strstr(reason, "move it aside"));
+    assert_non_null(strstr(reason, folder->spool));
+    assert_non_null(strstr(reason, "--recover-spool"));
+}
+
+/* The index that leads to what waits says "opt" where the entry says "ops". */
+static void spool_whose_index_lost_an_entry_is_refused(void **state)
+{
+    const Folder *folder = *state;
+    char reason[SPOOL_REASON_MAX] = "", page[4096];
+    Spool *spool = must_open(folder->spool);
+    bool patched = false;
+    struct stat st;
+    int fd;
+
+    must_insert(spool, "a", 1, "destination");
+    spool_free(spool);
+    spool = NULL;
+    fd = open(folder->spool, O_RDWR | O_CLOEXEC);
+    assert_int_equal(fstat(fd, &st), 0);
+    for (off_t at = 4096; at < st.st_size; at += (off_t)sizeof(page)) {
+        char *found;
+
+        assert_int_equal(pread(fd, page, sizeof(page), at), sizeof(page));
+        found = memmem(page, sizeof(page), "destination", 11);
+        if (page[0] != 10 || !found) /* a leaf of an index */
+            continue;
+        patched = pwrite(fd, "x", 1, at + (found - page)) == 1;
+    }
+    close(fd);
+    assert_true(patched);
+    assert_int_equal(spool_open(folder->spool, &limits, &spool, reason), -EUCLEAN);
+    assert_non_null(strstr(reason, "entry_waiting"));
+}
+
+static void spool_emptied_is_refused_untouched(void **state)
+{
+    const Folder *folder = *state;
+    char reason[SPOOL_REASON_MAX] = "", wal[96];
+    Spool *spool = NULL;
+    struct stat st;
+
+    snprintf(wal, sizeof(wal), "%s-wal", folder->spool);
+    patch(wal, 0, "the log", 7);
+    assert_int_equal(spool_open(folder->spool, &limits, &spool, reason), -EUCLEAN);
+    assert_non_null(strstr(reason, "missing"));
+    assert_int_equal(stat(folder->spool, &st), -1);
+
+    patch(folder->spool, 0, "", 0);
+    assert_int_equal(spool_open(folder->spool, &limits, &spool, reason), -EUCLEAN);
+    assert_non_null(strstr(reason, "empty"));
+    assert_int_equal(stat(folder->spool, &st), 0);
+    assert_int_equal(st.st_size, 0);
+    assert_int_equal(stat(wal, &st), 0);
+    assert_int_equal(st.st_size, 7);
+}
+
+static void spool_that_is_a_folder_is_refused(void **state)
+{
+    const Folder *folder = *state;
+    char reason[SPOOL_REASON_MAX] = "";
+    Spool *spool = NULL;
+
+    assert_int_equal(spool_open(folder->path, &limits, &spool, reason), -ENOEXEC);
+    assert_non_null(strstr(reason, "no regular file"));
+}
+
+static void spool_tells_whether_it_was_made(void **state)
+{
+    const Folder *folder = *state;
+    Spool *spool = must_open(folder->spool);
+
+    assert_true(spool_was_made(spool));
+    spool_free(spool);
+    spool = must_open(folder->spool);
+    assert_false(spool_was_made(spool));
+    spool_free(spool);
+}
+
+/* Format 1 as the first release wrote it: these lines must never be changed. */
+static const char format_1[] =
+    "CREATE TABLE record (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
+    " uid INTEGER NOT NULL, accepted_usec INTEGER NOT NULL, receipt INTEGER NOT NULL, title TEXT,"
+    " json TEXT, done_usec INTEGER) STRICT;"
+    "CREATE TABLE entry (seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " record INTEGER NOT NULL REFERENCES record (number) ON DELETE CASCADE,"
+    " destination TEXT NOT NULL, stanza_id TEXT NOT NULL, state INTEGER NOT NULL,"
+    " attempts INTEGER NOT NULL DEFAULT 0, suspicion INTEGER NOT NULL DEFAULT 0,"
+    " sent_usec INTEGER, done_usec INTEGER, reason TEXT) STRICT;"
+    "CREATE INDEX record_done ON record (done_usec) WHERE done_usec IS NOT NULL;"
+    "CREATE INDEX entry_record ON entry (record);"
+    "CREATE INDEX entry_waiting ON entry (destination, seq) WHERE state <= 1;"
+    "CREATE INDEX entry_failed ON entry (destination, seq) WHERE state = 2;"
+    "CREATE INDEX entry_done ON entry (done_usec) WHERE state >= 3;"
+    "CREATE TABLE paused (destination TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;"
+    "INSERT INTO record VALUES (1, 'a', 7, 1, 0, 'a title', '{\"v\":1,\"text\":\"x\"}', NULL),"
+    " (2, 'b', 7, 2, 0, 'a title', NULL, 1600000000000000),"
+    " (3, 'c', 7, 3, 0, 'a title', '{\"v\":1,\"text\":\"x\"}', NULL);"
+    "INSERT INTO entry VALUES (1, 1, 'ops', '00000000000000000000000000000001', 1, 2, 0, 5, NULL,"
+    " NULL),"
+    " (2, 2, 'ops', '00000000000000000000000000000002', 3, 1, 0, 5, 1600000000000000, NULL),"
+    " (3, 3, 'ops', '00000000000000000000000000000003', 2, 1, 0, 5, 6, 'forbidden');"
+    "INSERT INTO paused VALUES ('night');"
+    "PRAGMA application_id = 1481461842; PRAGMA user_version = 1;";
+
+static void spool_of_format_1_is_read(void **state)
+{
+    const Folder *folder = *state;
+    Database *database = NULL;
+    Seen seen, history = {};
+    Spool *spool;
+
+    patch(folder->spool, 0, "", 0);
+    assert_int_equal(database_connect(folder->spool, 0, &database), 0);
+    assert_int_equal(database_exec(database, format_1), 0);
+    database_free(database);
+
+    spool = must_open(folder->spool);
+    seen = loaded(spool, "ops", 0, 10);
+    assert_int_equal(seen.n, 1);
+    assert_string_equal(seen.id[0], "a");
+    assert_int_equal(seen.attempts[0], 2);
+    assert_int_equal(spool_n_failed(spool), 1);
+    assert_int_equal(spool_list_history(spool, 0, 0, 10, see, &history), 0);
+    assert_int_equal(history.n, 1);
+    assert_string_equal(history.id[0], "b");
+    assert_int_equal(spool_is_paused(spool, "night"), 1);
+    must_insert(spool, "d", 1, "ops");
+    assert_int_equal(loaded(spool, "ops", 0, 10).seq[1], 4);
+    spool_free(spool);
 }
 
 static void spool_of_no_database_is_refused_untouched(void **state)
@@ -757,6 +886,11 @@ int main(void)
         TEST(spool_in_use_is_refused),
         TEST(spool_of_newer_version_is_refused),
         TEST(spool_damaged_is_refused_with_advice),
+        TEST(spool_whose_index_lost_an_entry_is_refused),
+        TEST(spool_emptied_is_refused_untouched),
+        TEST(spool_that_is_a_folder_is_refused),
+        TEST(spool_tells_whether_it_was_made),
+        TEST(spool_of_format_1_is_read),
         TEST(spool_of_no_database_is_refused_untouched),
         TEST(spool_without_folder_says_so),
         TEST(spool_pauses_outlive_it),
