@@ -78,7 +78,8 @@ def test_damaged_spool_is_refused_and_recovered(bridge, pages):
     spoil(relay.spool, {"the first one": lambda: 0,
                         "an index": lambda: page_of(relay.spool, b"ops", 0x0a),
                         "the entries": lambda: page_of(relay.spool, b"ops", 0x0d)}[pages]())
-    text = refused(relay, "is no spool or is damaged", "xmpprelay --recover-spool", "xmpp-alerts(7)")
+    text = refused(relay, "is no spool or is damaged", "xmpprelay --recover-spool",
+                   "xmpp-alerts(7)")
     assert text.count("\n") == 1  # one line that says it all
 
     done = recover(relay)

@@ -7,6 +7,7 @@ import signal
 
 from support.place import can_connect, wait_until
 
+from . import disk
 from .scenario import scenario
 
 FORGETFUL = {"ejabberd": (32, "killed, Mnesia forgets the end of the archive as well as the rooms' "
@@ -131,6 +132,30 @@ def all_killed(run):
     run.restart(run.milterd, run.relay)
     run.server.start()
     run.over()
+
+
+def noted(run):
+    run.record = run.place.folder("record", run.relay.user) / "disk"
+    run.record.unlink(missing_ok=True)
+    run.disk = disk.Disk(run.relay.spool)
+    disk.watch(run.relay, run.place, run.record)
+
+
+@scenario("power-cut", "loss of power: the last writes to the disk are cut off; three times",
+          prepare=noted, mails=300, seconds=10)
+def power_cut(run):
+    for part in range(3):
+        run.some_are_through(0.1 + part * 0.25, 0.25 + part * 0.25)
+        run.begin()
+        run.kill(run.relay)
+        run.kill(run.milterd)
+        for event in disk.read_events(run.record):
+            run.disk.follow(event)
+        run.disk.put_back(run.chance, run.relay.user)
+        run.record.unlink()
+        run.disk = disk.Disk(run.relay.spool)
+        run.restart(run.relay, run.milterd)
+        run.over()
 
 
 # Standing still
