@@ -19,7 +19,7 @@
 typedef struct Found {
     int64_t record;
     EntryState state;
-    Count *destination;
+    DestinationCount *destination;
 } Found;
 
 static int make_stanza_id(char ret[static SPOOL_STANZA_ID_SIZE])
@@ -84,11 +84,12 @@ static int insert_rows(Spool *spool, const SpoolRecord *record)
 
 static int count_inserted(Spool *spool, const SpoolRecord *record)
 {
-    Count *count;
+    DestinationCount *count;
+    Count *uid;
     int r;
 
     /* the places first: once they are there nothing below can fail */
-    r = spool_uid_count(spool, record->uid, &count);
+    r = spool_uid_count(spool, record->uid, &uid);
     for (size_t i = 0; r == 0 && i < record->n_destinations; i++)
         r = spool_destination_count(spool, record->destinations[i], &count);
     if (r < 0)
@@ -96,10 +97,10 @@ static int count_inserted(Spool *spool, const SpoolRecord *record)
 
     for (size_t i = 0; i < record->n_destinations; i++) {
         spool_destination_count(spool, record->destinations[i], &count);
-        count->now++;
+        count->waiting.now++;
     }
-    spool_uid_count(spool, record->uid, &count);
-    count->now += record->n_destinations;
+    spool_uid_count(spool, record->uid, &uid);
+    uid->now += record->n_destinations;
     spool->waiting.now += record->n_destinations;
     return 0;
 }
@@ -245,11 +246,13 @@ static int settle_record(Spool *spool, const Found *found, EntryState state, use
         uint64_t step = is_waiting ? 1 : UINT64_MAX; /* wraps: minus one */
 
         spool->waiting.now += step;
-        found->destination->now += step;
+        found->destination->waiting.now += step;
         uid->now += step;
     }
     spool->failed.now -= found->state == ENTRY_FAILED;
     spool->failed.now += state == ENTRY_FAILED;
+    found->destination->failed.now -= found->state == ENTRY_FAILED;
+    found->destination->failed.now += state == ENTRY_FAILED;
     if (ret)
         *ret = fate;
     return 1;

@@ -18,6 +18,7 @@ typedef struct Count {
 typedef struct DestinationCount {
     char *name;
     Count waiting;
+    Count failed;
 } DestinationCount;
 
 typedef struct UidCount {
@@ -89,5 +90,5 @@ int spool_writable(const Spool *spool);
 int spool_disk_init(Spool *spool, const char *path);
 
 /* The places of counts, made where they are missing. Valid until the next call. */
-int spool_destination_count(Spool *spool, const char *name, Count **ret);
+int spool_destination_count(Spool *spool, const char *name, DestinationCount **ret);
 int spool_uid_count(Spool *spool, uid_t uid, Count **ret);

@@ -121,26 +121,36 @@ int spool_is_waiting(Spool *spool, int64_t seq)
     return waiting;
 }
 
-int spool_oldest(Spool *spool, usec_t *ret_usec, const char **ret_destination)
+int spool_oldest_destination(Spool *spool, const char *destination, usec_t *ret_usec)
 {
     Statement *statement = spool->statements[STATEMENT_OLDEST];
+    int r = 0;
+
+    if (spool_n_waiting_destination(spool, destination) > 0) {
+        statement_bind_text(statement, 1, destination);
+        r = spool_result(spool, statement_step(statement));
+    }
+    if (r < 0)
+        return r;
+    *ret_usec = r > 0 ? (usec_t)statement_integer(statement, 0) : 0;
+    if (r > 0)
+        statement_reset(statement);
+    return 0;
+}
+
+int spool_oldest(Spool *spool, usec_t *ret_usec, const char **ret_destination)
+{
     const char *destination = NULL;
     usec_t oldest = 0;
 
     for (size_t i = 0; i < spool->n_destinations; i++) {
         usec_t accepted_usec;
-        int r;
+        int r = spool_oldest_destination(spool, spool->destinations[i].name, &accepted_usec);
 
-        if (spool->destinations[i].waiting.now == 0)
-            continue;
-        statement_bind_text(statement, 1, spool->destinations[i].name);
-        r = spool_result(spool, statement_step(statement));
         if (r < 0)
             return r;
-        if (r == 0)
+        if (accepted_usec == 0)
             continue;
-        accepted_usec = (usec_t)statement_integer(statement, 0);
-        statement_reset(statement);
         if (!destination || accepted_usec < oldest) {
             oldest = accepted_usec;
             destination = spool->destinations[i].name;

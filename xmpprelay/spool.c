@@ -129,14 +129,14 @@ const char *spool_message(const Spool *spool)
     return spool->message;
 }
 
-int spool_destination_count(Spool *spool, const char *name, Count **ret)
+int spool_destination_count(Spool *spool, const char *name, DestinationCount **ret)
 {
     DestinationCount *more;
     char *copy;
 
     for (size_t i = 0; i < spool->n_destinations; i++)
         if (streq(spool->destinations[i].name, name)) {
-            *ret = &spool->destinations[i].waiting;
+            *ret = &spool->destinations[i];
             return 0;
         }
     copy = strdup(name);
@@ -149,7 +149,7 @@ int spool_destination_count(Spool *spool, const char *name, Count **ret)
     }
     spool->destinations = more;
     more[spool->n_destinations] = (DestinationCount){ .name = copy };
-    *ret = &more[spool->n_destinations++].waiting;
+    *ret = &more[spool->n_destinations++];
     return 0;
 }
 
@@ -184,8 +184,10 @@ static void settle_counts(Spool *spool, bool committed)
     settle_count(&spool->waiting, committed);
     settle_count(&spool->failed, committed);
     settle_count(&spool->done, committed);
-    for (size_t i = 0; i < spool->n_destinations; i++)
+    for (size_t i = 0; i < spool->n_destinations; i++) {
         settle_count(&spool->destinations[i].waiting, committed);
+        settle_count(&spool->destinations[i].failed, committed);
+    }
     for (size_t i = 0; i < spool->n_uids;) {
         settle_count(&spool->uids[i].waiting, committed);
         if (spool->uids[i].waiting.now == 0)
@@ -210,38 +212,50 @@ static int load_number(Spool *spool, const char *sql, Count *ret)
     return 0;
 }
 
-static int load_counts(Spool *spool)
+/* Each of the two has an index of its own. */
+static int load_destinations(Spool *spool, bool failed)
 {
-    static const char *const by_destination =
-        "SELECT destination, COUNT(*) FROM entry WHERE state <= 1 GROUP BY destination";
-    static const char *const by_uid =
-        "SELECT uid, COUNT(*) FROM entry JOIN record ON number = record "
-        "WHERE state <= 1 GROUP BY uid";
-    _cleanup_(statement_freep) Statement *destinations = NULL;
-    _cleanup_(statement_freep) Statement *uids = NULL;
-    Count *count;
+    _cleanup_(statement_freep) Statement *statement = NULL;
     int r;
 
-    r = load_number(spool, "SELECT COUNT(*) FROM entry WHERE state = 2", &spool->failed);
-    if (r == 0)
-        r = load_number(spool, "SELECT COUNT(*) FROM record WHERE done_usec IS NOT NULL",
-                        &spool->done);
-    if (r == 0)
-        r = statement_new(spool->database, by_destination, &destinations);
-    if (r == 0)
-        r = statement_new(spool->database, by_uid, &uids);
+    r = statement_new(
+        spool->database,
+        failed ? "SELECT destination, COUNT(*) FROM entry WHERE state = 2 GROUP BY destination"
+               : "SELECT destination, COUNT(*) FROM entry WHERE state <= 1 GROUP BY destination",
+        &statement);
     if (r < 0)
         return r;
-
-    while ((r = statement_step(destinations)) > 0) {
-        const char *name = statement_text(destinations, 0);
+    while ((r = statement_step(statement)) > 0) {
+        const char *name = statement_text(statement, 0);
+        uint64_t n = (uint64_t)statement_integer(statement, 1);
+        DestinationCount *count;
 
         r = name ? spool_destination_count(spool, name, &count) : -ENOMEM;
         if (r < 0)
             return r;
-        count->now = (uint64_t)statement_integer(destinations, 1);
-        spool->waiting.now += count->now;
+        (failed ? &count->failed : &count->waiting)->now = n;
+        (failed ? &spool->failed : &spool->waiting)->now += n;
     }
+    return r;
+}
+
+static int load_counts(Spool *spool)
+{
+    static const char *const by_uid =
+        "SELECT uid, COUNT(*) FROM entry JOIN record ON number = record "
+        "WHERE state <= 1 GROUP BY uid";
+    _cleanup_(statement_freep) Statement *uids = NULL;
+    Count *count;
+    int r;
+
+    r = load_destinations(spool, false);
+    if (r == 0)
+        r = load_destinations(spool, true);
+    if (r == 0)
+        r = load_number(spool, "SELECT COUNT(*) FROM record WHERE done_usec IS NOT NULL",
+                        &spool->done);
+    if (r == 0)
+        r = statement_new(spool->database, by_uid, &uids);
     if (r < 0)
         return r;
 
@@ -409,6 +423,14 @@ uint64_t spool_n_waiting_destination(const Spool *spool, const char *destination
     for (size_t i = 0; i < spool->n_destinations; i++)
         if (streq(spool->destinations[i].name, destination))
             return spool->destinations[i].waiting.now;
+    return 0;
+}
+
+uint64_t spool_n_failed_destination(const Spool *spool, const char *destination)
+{
+    for (size_t i = 0; i < spool->n_destinations; i++)
+        if (streq(spool->destinations[i].name, destination))
+            return spool->destinations[i].failed.now;
     return 0;
 }
 

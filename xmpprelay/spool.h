@@ -165,12 +165,14 @@ uint64_t spool_n_waiting(const Spool *spool);
 uint64_t spool_n_waiting_destination(const Spool *spool, const char *destination);
 uint64_t spool_n_waiting_uid(const Spool *spool, uid_t uid);
 uint64_t spool_n_failed(const Spool *spool);
+uint64_t spool_n_failed_destination(const Spool *spool, const char *destination);
 
 /* The names of destinations that have waiting entries, n of them; NULL past the end. */
 const char *spool_waiting_destination(const Spool *spool, size_t index);
 
 /* When the oldest waiting entry was accepted (CLOCK_REALTIME), and whose it is; 0: none waits. */
 int spool_oldest(Spool *spool, usec_t *ret_usec, const char **ret_destination);
+int spool_oldest_destination(Spool *spool, const char *destination, usec_t *ret_usec);
 
 /* Destinations that the operator has paused; this too outlives the daemon. */
 int spool_set_paused(Spool *spool, const char *destination, bool paused);

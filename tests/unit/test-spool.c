@@ -394,6 +394,47 @@ static void spool_lists_come_in_pages(void **state)
     assert_string_equal(third.id[0], "a");
 }
 
+static void spool_failed_are_counted_by_destination(void **state)
+{
+    const Folder *folder = *state;
+    Spool *spool = must_open(folder->spool);
+    SpoolFate fate;
+    Seen ops, night;
+
+    must_insert(spool, "a", 1, "ops");
+    must_insert(spool, "b", 1, "ops");
+    must_insert(spool, "c", 1, "night");
+    ops = loaded(spool, "ops", 0, 2);
+    night = loaded(spool, "night", 0, 1);
+    assert_int_equal(spool_begin(spool), 0);
+    assert_int_equal(spool_mark_failed(spool, ops.seq[0], START, "no", &fate), 1);
+    assert_int_equal(spool_mark_failed(spool, ops.seq[1], START, "no", &fate), 1);
+    assert_int_equal(spool_n_failed_destination(spool, "ops"), 2);
+    spool_rollback(spool);
+    assert_int_equal(spool_n_failed_destination(spool, "ops"), 0);
+
+    assert_int_equal(spool_begin(spool), 0);
+    assert_int_equal(spool_mark_failed(spool, ops.seq[0], START, "no", &fate), 1);
+    assert_int_equal(spool_mark_failed(spool, ops.seq[1], START, "no", &fate), 1);
+    assert_int_equal(spool_mark_failed(spool, night.seq[0], START, "no", &fate), 1);
+    assert_int_equal(spool_drop(spool, ops.seq[0], START), 1);
+    assert_int_equal(spool_retry(spool, night.seq[0]), 1);
+    assert_int_equal(spool_commit(spool), 0);
+    for (int part = 0; part < 2; part++) {
+        assert_int_equal(spool_n_failed_destination(spool, "ops"), 1);
+        assert_int_equal(spool_n_failed_destination(spool, "night"), 0);
+        assert_int_equal(spool_n_failed_destination(spool, "nobody"), 0);
+        assert_int_equal(spool_n_failed(spool), 1);
+        assert_int_equal(spool_n_waiting_destination(spool, "ops"), 0);
+        assert_int_equal(spool_n_waiting_destination(spool, "night"), 1);
+        assert_string_equal(spool_waiting_destination(spool, 0), "night");
+        assert_null(spool_waiting_destination(spool, 1));
+        spool_free(spool);
+        spool = must_open(folder->spool); /* they are found again */
+    }
+    spool_free(spool);
+}
+
 static void spool_oldest_is_found_over_destinations(void **state)
 {
     const Folder *folder = *state;
@@ -407,6 +448,10 @@ static void spool_oldest_is_found_over_destinations(void **state)
     assert_int_equal(spool_oldest(spool, &oldest, &destination), 0);
     assert_int_equal(oldest, START);
     assert_string_equal(destination, "ops");
+    assert_int_equal(spool_oldest_destination(spool, "ops", &oldest), 0);
+    assert_int_equal(oldest, START);
+    assert_int_equal(spool_oldest_destination(spool, "night", &oldest), 0);
+    assert_int_equal(oldest, 0);
     assert_string_equal(spool_waiting_destination(spool, 0), "ops");
     assert_null(spool_waiting_destination(spool, 1));
 }
@@ -877,6 +922,7 @@ int main(void)
         TEST(spool_record_is_complete_with_its_last_entry),
         TEST(spool_failed_entry_is_kept_retried_dropped),
         TEST(spool_lists_come_in_pages),
+        TEST(spool_failed_are_counted_by_destination),
         TEST(spool_oldest_is_found_over_destinations),
         TEST(spool_purge_forgets_what_is_old),
         TEST(spool_failed_past_the_limit_are_dropped_oldest_first),
