@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-#define BACKLOG 16
+#define BACKLOG 128
 #define EXAMPLES "\"127.0.0.1:9797\", \"[::1]:9797\" or \"unix:/PATH\""
 
 typedef struct Address {

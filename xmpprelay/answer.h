@@ -26,6 +26,7 @@ typedef struct Sender {
     struct sockaddr_un address;
     socklen_t address_size; /* 0: can't be answered */
     struct ucred credentials;
+    usec_t read_usec; /* CLOCK_MONOTONIC: when its datagram was read */
 } Sender;
 
 typedef struct Answer {

@@ -49,27 +49,32 @@ static int test_begin(Control *control, uint64_t client, const Json *request, Js
     return 0;
 }
 
-void control_test_done(Control *control, const char *id, bool delivered, const char *reason)
+bool control_test_done(Control *control, const char *id, bool delivered, const char *reason,
+                       usec_t *ret_took_usec)
 {
     for (size_t i = 0; i < ELEMENTSOF(control->tests); i++) {
         ControlTest *test = &control->tests[i];
         uint64_t client = test->client;
+        usec_t took_usec;
         Answer answer;
         Json *json = NULL;
 
         if (client == 0 || !streq(test->id, id))
             continue;
         test->client = 0;
+        took_usec = now_usec(CLOCK_MONOTONIC) - test->began_usec;
         answer = answer_new();
         answer_put_string(&answer, "id", id);
         answer_put(&answer, json_set_bool(answer.json, "delivered", delivered));
         answer_put_string(&answer, "reason", reason);
-        answer_put(&answer, json_set_number(answer.json, "delay",
-                                            (double)(now_usec(CLOCK_MONOTONIC) - test->began_usec) /
-                                                (double)USEC_PER_SEC));
+        answer_put(&answer,
+                   json_set_number(answer.json, "delay", (double)took_usec / (double)USEC_PER_SEC));
         answer_done(answer, &json);
         control_socket_answer(control->socket, client, json);
+        *ret_took_usec = took_usec;
+        return true;
     }
+    return false;
 }
 
 static int on_request(void *userdata, uint64_t client, const Json *request, Json **ret)

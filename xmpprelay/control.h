@@ -64,5 +64,7 @@ DEFINE_CLEANUP(Control *, control_free)
 /* After a reload. The socket stays where it is: its settings are read at start only. */
 void control_set_sources(Control *control, const Settings *settings, Sessions *sessions);
 
-/* The fate of a test record: delivered, or not and why. */
-void control_test_done(Control *control, const char *id, bool delivered, const char *reason);
+/* The fate of a record that may be a test: delivered, or not and why. True where it is one that
+ * somebody waits for, with the time since it was asked for. */
+bool control_test_done(Control *control, const char *id, bool delivered, const char *reason,
+                       usec_t *ret_took_usec);

@@ -270,6 +270,11 @@ void dispatch_set_paused(Dispatch *dispatch, size_t destination, bool paused)
     target_at(dispatch, destination)->paused = paused;
 }
 
+bool dispatch_is_paused(const Dispatch *dispatch, size_t destination)
+{
+    return target_at(dispatch, destination)->paused;
+}
+
 size_t dispatch_pending(const Dispatch *dispatch, size_t destination,
                         char (*ret_ids)[SPOOL_STANZA_ID_SIZE], size_t max, usec_t *ret_since_usec)
 {

@@ -99,6 +99,7 @@ bool dispatch_failed(Dispatch *dispatch, size_t destination, const char *stanza_
 void dispatch_writable(Dispatch *dispatch, size_t account);
 
 void dispatch_set_paused(Dispatch *dispatch, size_t destination, bool paused);
+bool dispatch_is_paused(const Dispatch *dispatch, size_t destination);
 
 /* The stanza ids that are of unknown fate when a session starts: how many, at most `max`. They
  * are copied. *ret_since_usec is when the first of them was first sent; 0 where there is none. */

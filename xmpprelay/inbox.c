@@ -55,6 +55,7 @@ struct Inbox {
     uint8_t *buffers; /* VECTOR of RECORD_DATAGRAM_MAX */
     size_t received;
     size_t next;
+    usec_t received_usec;
 
     Sender senders[INBOX_BATCH_DATAGRAMS];
     size_t n_senders;
@@ -69,6 +70,7 @@ struct Inbox {
     Answer answer;
     LogLimit refusals;
     bool failing; /* to be read */
+    Metric *seconds;
 };
 
 static void on_alarm(int number)
@@ -174,6 +176,11 @@ Inbox *inbox_free(Inbox *inbox)
 void inbox_set_settings(Inbox *inbox, const Settings *settings)
 {
     inbox->settings = settings;
+}
+
+void inbox_count_in(Inbox *inbox, Metric *seconds)
+{
+    inbox->seconds = seconds;
 }
 
 int inbox_fd(const Inbox *inbox)
@@ -378,6 +385,7 @@ static void take_message(Inbox *inbox, size_t at)
     Sender *sender = &inbox->senders[inbox->n_senders++];
 
     sender->credentials = read_credentials(message);
+    sender->read_usec = inbox->received_usec;
     sender->address = inbox->addresses[at];
     sender->address_size =
         message->msg_namelen > offsetof(struct sockaddr_un, sun_path) ? message->msg_namelen : 0;
@@ -432,6 +440,7 @@ static int receive(Inbox *inbox)
     set_alarm(0);
     note_reading(inbox, error);
     inbox->received = n < 0 ? 0 : (size_t)n;
+    inbox->received_usec = now_usec(CLOCK_MONOTONIC);
     return error != 0 ? -error : (int)inbox->received;
 }
 
@@ -486,13 +495,22 @@ static void remember_waiter(Inbox *inbox, const InboxItem *item)
     waiter->sender = *sender;
 }
 
+/* Each of its records has had to wait for as long. */
+static void count_wait(Inbox *inbox, const Sender *sender, size_t n_records)
+{
+    usec_t waited = now_usec(CLOCK_MONOTONIC) - sender->read_usec;
+
+    while (n_records-- > 0)
+        metric_observe(inbox->seconds, waited);
+}
+
 /* Answers one datagram, whose items begin at `at`. */
 static void answer_datagram(Inbox *inbox, size_t at)
 {
     uint8_t datagram[8192]; /* what fits goes out at once: a sender's queue may be short */
     const size_t index = inbox->items[at].sender;
     const Sender *sender = &inbox->senders[index];
-    size_t size = 0;
+    size_t first = at, size = 0;
 
     for (; at < inbox->n_items && inbox->items[at].sender == index; at++) {
         const InboxItem *item = &inbox->items[at];
@@ -516,6 +534,7 @@ static void answer_datagram(Inbox *inbox, size_t at)
     }
     if (size > 0)
         answer_send(&inbox->answer, sender, datagram, size);
+    count_wait(inbox, sender, at - first);
 }
 
 void inbox_answer(Inbox *inbox)
@@ -540,7 +559,7 @@ void inbox_answer(Inbox *inbox)
     clear_batch(inbox);
 }
 
-void inbox_tell(Inbox *inbox, const char *id, ReceiptStatus status, const char *reason)
+bool inbox_tell(Inbox *inbox, const char *id, ReceiptStatus status, const char *reason)
 {
     uint8_t datagram[1024];
     size_t size;
@@ -555,6 +574,7 @@ void inbox_tell(Inbox *inbox, const char *id, ReceiptStatus status, const char *
             answer_send(&inbox->answer, &waiter->sender, datagram, size);
         waiter->id[0] = '\0';
         inbox->n_waiters--;
-        return;
+        return true;
     }
+    return false;
 }

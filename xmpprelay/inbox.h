@@ -9,6 +9,7 @@
  * the spool has committed calls inbox_answer(), which sends all receipts and empties the batch.
  */
 
+#include "common/metrics.h"
 #include "common/record.h"
 #include "xmpprelay/settings.h"
 
@@ -40,6 +41,9 @@ Inbox *inbox_free(Inbox *inbox); /* removes the socket, unless it is left open *
 DEFINE_CLEANUP(Inbox *, inbox_free)
 void inbox_set_settings(Inbox *inbox, const Settings *settings);
 
+/* A histogram of the time from a record's arrival to its receipt; NULL for none. */
+void inbox_count_in(Inbox *inbox, Metric *seconds);
+
 int inbox_fd(const Inbox *inbox);
 bool inbox_went_on(const Inbox *inbox); /* with `kept_fd` */
 
@@ -62,5 +66,5 @@ void inbox_decide(InboxItem *item, ReceiptStatus status, const char *reason);
  * and empties it. A sender that does not take its receipt goes without. */
 void inbox_answer(Inbox *inbox);
 
-/* The last receipt for a record whose sender may be waiting for it. */
-void inbox_tell(Inbox *inbox, const char *id, ReceiptStatus status, const char *reason);
+/* The last receipt for a record whose sender may be waiting for it. False: none is. */
+bool inbox_tell(Inbox *inbox, const char *id, ReceiptStatus status, const char *reason);

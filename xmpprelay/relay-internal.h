@@ -4,14 +4,17 @@
 /*
  * What the files of the relay share: relay.c builds it and owns the loop, turn.c is what one turn
  * of it does, relay-sessions.c its dealings with the sessions, reload.c the change to another
- * configuration, operator.c what the control socket asks of it.
+ * configuration, operator.c what the control socket asks of it, relay-metrics.c what it says of
+ * itself over HTTP.
  */
 
 #include "common/compose.h"
 #include "common/log.h"
+#include "common/metrics-server.h"
 #include "xmpprelay/control.h"
 #include "xmpprelay/dispatch.h"
 #include "xmpprelay/inbox.h"
+#include "xmpprelay/metrics.h"
 #include "xmpprelay/relay.h"
 #include "xmpprelay/sessions.h"
 #include "xmpprelay/spool.h"
@@ -85,6 +88,8 @@ typedef struct Relay {
     SpoolInserted disk; /* SPOOL_DISK or SPOOL_REMOVED while senders are told so */
     char status[192];   /* as told to the service manager */
     ControlCounts counts;
+    RelayMetrics metrics;
+    MetricsServer *metrics_server; /* NULL: they are not asked for */
 } Relay;
 
 /* Has a turn run once what is ready in the loop has been served. */
@@ -117,5 +122,9 @@ int relay_leave(Relay *relay);
  * failure the loop can't go on. */
 int relay_reload(Relay *relay);
 int relay_take_next(Relay *relay);
+
+/* Serves the metrics where `settings` say so from now on, or nowhere. */
+int relay_serve_metrics(Relay *relay, const Settings *settings,
+                        char reason[static METRICS_REASON_MAX]);
 
 extern const ControlOwner relay_control_owner; /* without userdata */

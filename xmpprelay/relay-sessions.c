@@ -87,6 +87,16 @@ static void on_writable(void *userdata, size_t account)
     relay_wake(relay);
 }
 
+static void on_started(void *userdata, size_t account)
+{
+    relay_metrics_session_started(&((Relay *)userdata)->metrics, account);
+}
+
+static void on_online(void *userdata, size_t account)
+{
+    relay_metrics_session_online(&((Relay *)userdata)->metrics, account);
+}
+
 /* Setting up and changing what depends on accounts and destinations. */
 
 static void free_pending(Relay *relay)
@@ -169,6 +179,8 @@ int relay_start_sessions(Relay *relay)
         .on_done = on_done,
         .on_failed = on_failed,
         .on_writable = on_writable,
+        .on_started = on_started,
+        .on_online = on_online,
     };
     int r;
 

@@ -230,6 +230,7 @@ static int add_sources(Relay *relay)
 
 static void relay_done(Relay *relay)
 {
+    metrics_server_free(relay->metrics_server);
     control_free(relay->control);
     inbox_free(relay->inbox);
     relay_end_sessions(relay);
@@ -239,6 +240,7 @@ static void relay_done(Relay *relay)
     sd_event_source_disable_unref(relay->wake_source);
     sd_event_source_disable_unref(relay->tick_source);
     spool_free(relay->spool);
+    relay_metrics_done(&relay->metrics);
     free(relay->fates);
     free(relay->posts);
     settings_free(relay->settings);
@@ -288,30 +290,46 @@ static int open_spool(Relay *relay)
     return EX_OK;
 }
 
-static int open_all(Relay *relay)
+/* What operators and monitoring look in by. */
+static int open_windows(Relay *relay)
 {
     ControlOwner owner = relay_control_owner;
-    char reason[SPOOL_REASON_MAX];
+    char reason[MAX(SPOOL_REASON_MAX, METRICS_REASON_MAX)];
     int r;
 
     owner.userdata = relay;
+    r = control_new(relay->event, relay->settings, relay->spool, relay->sessions, &owner,
+                    &relay->control, reason);
+    if (r == 0)
+        r = relay_serve_metrics(relay, relay->settings, reason);
+    if (r < 0)
+        log_error("%s", reason);
+    return r;
+}
+
+static int open_all(Relay *relay)
+{
+    char reason[SPOOL_REASON_MAX];
+    int r;
+
     r = open_inbox(relay, reason);
     if (r < 0) {
         log_error("%s", reason);
         return r;
     }
-    r = add_sources(relay);
+    r = relay_metrics_init(&relay->metrics, relay->counts.started_usec);
+    if (r == 0)
+        r = relay_metrics_configure(&relay->metrics, relay->settings);
+    if (r == 0)
+        r = add_sources(relay);
     if (r == 0)
         r = relay_start_sessions(relay);
     if (r < 0) {
         log_error("can't start: %s", strerror(-r));
         return r;
     }
-    r = control_new(relay->event, relay->settings, relay->spool, relay->sessions, &owner,
-                    &relay->control, reason);
-    if (r < 0)
-        log_error("%s", reason);
-    return r;
+    inbox_count_in(relay->inbox, relay->metrics.receipt_seconds);
+    return open_windows(relay);
 }
 
 int relay_run(const char *config_path, Settings *settings)

@@ -65,10 +65,18 @@ static void warn_of_fixed(const Settings *a, const Settings *b)
         log_warning("changes to the sockets and to spool.path take effect at the next start");
 }
 
-static void tell_reloaded(void)
+static void tell_reloaded(Relay *relay)
 {
+    relay_metrics_reload(&relay->metrics, true);
     sd_notify(0, "READY=1");
     log_notice("the configuration was read again");
+}
+
+static int refuse(Relay *relay)
+{
+    relay_metrics_reload(&relay->metrics, false);
+    sd_notify(0, "READY=1");
+    return 0;
 }
 
 /* Takes what can change while the sessions go on. */
@@ -95,6 +103,7 @@ int relay_reload(Relay *relay)
 {
     _cleanup_(settings_freep) Settings *next = NULL;
     _cleanup_(config_file_freep) ConfigFile *file = NULL;
+    char reason[METRICS_REASON_MAX];
     int r;
 
     if (relay->phase == RELAY_STOPPING)
@@ -108,8 +117,12 @@ int relay_reload(Relay *relay)
             log_error("%s", config_error_at(file, i));
         log_error("%s is not usable%s%s, keeping the old configuration", relay->config_path,
                   r == -EINVAL ? "" : ": ", r == -EINVAL ? "" : strerror(-r));
-        sd_notify(0, "READY=1");
-        return 0;
+        return refuse(relay);
+    }
+    r = relay_serve_metrics(relay, next, reason);
+    if (r < 0) {
+        log_error("%s; keeping the old configuration", reason);
+        return refuse(relay);
     }
     warn_of_fixed(relay->settings, next);
 
@@ -120,7 +133,7 @@ int relay_reload(Relay *relay)
     }
     if (same_delivery(relay->settings, next)) {
         take_small_changes(relay, next);
-        tell_reloaded();
+        tell_reloaded(relay);
         return 0;
     }
     relay->next_settings = steal_ptr(next);
@@ -140,13 +153,15 @@ int relay_take_next(Relay *relay)
     limits = relay_spool_limits(relay->settings);
     spool_set_limits(relay->spool, &limits);
     inbox_set_settings(relay->inbox, relay->settings);
-    r = relay_start_sessions(relay);
+    r = relay_metrics_configure(&relay->metrics, relay->settings);
+    if (r == 0)
+        r = relay_start_sessions(relay);
     if (r < 0) {
         log_error("can't go on with the new configuration: %s", strerror(-r));
         relay->control = control_free(relay->control); /* it knows the old ones still */
     } else {
         control_set_sources(relay->control, relay->settings, relay->sessions);
-        tell_reloaded();
+        tell_reloaded(relay);
         relay_wake(relay);
     }
     settings_free(old);

@@ -42,10 +42,14 @@ void supervised_kill(Supervised *supervised, EndCause cause, const char *format,
 
 static void on_stream(Supervised *supervised, const LinkMessage *message)
 {
+    const SessionsOwner *owner = &supervised->sessions->owner;
+
     if (message->stream_state != STREAM_ONLINE || supervised->state == SUPERVISED_ONLINE)
         return;
     supervised_set_state(supervised, SUPERVISED_ONLINE, "");
     backoff_started(&supervised->backoff, now_usec(CLOCK_BOOTTIME));
+    if (owner->on_online)
+        owner->on_online(owner->userdata, supervised->account);
     log_info("session %s: %s is online", supervised_account(supervised)->name,
              supervised_account(supervised)->jid);
 }

@@ -160,6 +160,7 @@ static int send_start(Supervised *supervised, int fd)
 
 static int start_session(Supervised *supervised)
 {
+    const SessionsOwner *owner = &supervised->sessions->owner;
     _cleanup_close_ int ours = -1, theirs = -1;
     pid_t pid;
     int r;
@@ -186,6 +187,8 @@ static int start_session(Supervised *supervised)
     }
     supervised->starts++;
     supervised->brought = false;
+    if (owner->on_started)
+        owner->on_started(owner->userdata, supervised->account);
     supervised->retry_usec = 0;
     supervised->state = SUPERVISED_CONNECTING;
     supervised->since_usec = now_usec(CLOCK_REALTIME);
@@ -397,6 +400,7 @@ void sessions_account_status(const Sessions *sessions, size_t account, SessionSt
     const Supervised *supervised = &sessions->supervised[account];
 
     *ret = (SessionStatus){
+        .online = supervised->state == SUPERVISED_ONLINE,
         .state = names[supervised->state],
         .reason = supervised->reason,
         .since_usec = supervised->since_usec,

@@ -35,10 +35,15 @@ typedef struct SessionsOwner {
                       const char *reason);
     /* Posts may go on after a sessions_post() that gave -EAGAIN. */
     void (*on_writable)(void *userdata, size_t account);
+
+    /* For the record: a process was started, its stream is online. May be NULL. */
+    void (*on_started)(void *userdata, size_t account);
+    void (*on_online)(void *userdata, size_t account);
 } SessionsOwner;
 
 /* What xmpprelayctl status shows. Strings belong to Sessions, valid until the next event. */
 typedef struct SessionStatus {
+    bool online;
     const char *state; /* "connecting", "online", "waiting" (for the next try), "stopped" */
     const char *reason;
     usec_t since_usec;   /* CLOCK_REALTIME of the last change of state */

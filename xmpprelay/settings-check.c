@@ -340,13 +340,14 @@ static void check_paths(const Check *check)
         { "socket.path", check->settings->socket.path },
         { "control.path", check->settings->control.path },
         { "spool.path", check->settings->spool.path },
+        { "metrics.listen", metrics_settings_path(&check->settings->metrics) },
     };
 
     for (size_t i = 1; i < ELEMENTSOF(files); i++)
         for (size_t j = 0; j < i; j++) {
             const ConfigNode *node = config_find(check->file, files[i].key);
 
-            if (streq(files[i].path, files[j].path))
+            if (files[i].path && streq(files[i].path, files[j].path))
                 config_error(check->file, node ? node : config_find(check->file, files[j].key),
                              "%s: \"%s\" is %s already", files[i].key, files[i].path, files[j].key);
         }

@@ -97,6 +97,7 @@ static const ConfigKey destination_keys[] = {
 const ConfigKey settings_keys[] = {
     { "socket", CONFIG_GROUP, offsetof(Settings, socket), .keys = relay_socket_keys },
     { "control", CONFIG_GROUP, offsetof(Settings, control), .keys = control_socket_keys },
+    { "metrics", CONFIG_GROUP, offsetof(Settings, metrics), .keys = metrics_keys },
     { "spool", CONFIG_GROUP, offsetof(Settings, spool), .keys = spool_keys },
     { "delivery", CONFIG_GROUP, offsetof(Settings, delivery), .keys = delivery_keys },
     { "session", CONFIG_GROUP, offsetof(Settings, session), .keys = session_keys },

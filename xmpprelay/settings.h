@@ -6,6 +6,7 @@
  */
 
 #include "common/config.h"
+#include "common/metrics-listen.h"
 
 #include <sys/types.h>
 
@@ -66,6 +67,7 @@ typedef struct SessionSettings {
 typedef struct Settings {
     SocketSettings socket;
     SocketSettings control;
+    MetricsSettings metrics;
     SpoolSettings spool;
     DeliverySettings delivery;
     SessionSettings session;

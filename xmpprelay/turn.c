@@ -328,28 +328,41 @@ static void log_fate(const Relay *relay, const Fate *fate)
         fate->delivered ? "" : ", set aside: ", fate->delivered ? "" : fate->reason);
 }
 
+/* To whoever asked to be told when it is delivered. */
+static void tell_sender(Relay *relay, const Fate *fate, usec_t now)
+{
+    const char *name = settings_destination(relay->settings, fate->destination)->name;
+    ReceiptStatus status = fate->delivered ? RECEIPT_DELIVERED : RECEIPT_REFUSED;
+    char reason[RECORD_REASON_MAX];
+    usec_t took_usec;
+
+    if (!fate->delivered)
+        snprintf(reason, sizeof(reason), "%s: %.180s", name, fate->reason);
+    if (relay->inbox &&
+        inbox_tell(relay->inbox, fate->record.id, status, fate->delivered ? NULL : reason))
+        relay_metrics_receipt(&relay->metrics, status);
+    if (relay->control &&
+        control_test_done(relay->control, fate->record.id, fate->delivered,
+                          fate->delivered ? NULL : reason, &took_usec) &&
+        fate->delivered)
+        relay_metrics_tested(&relay->metrics, fate->destination, took_usec, now);
+}
+
 static void tell_fates(Relay *relay)
 {
+    usec_t now = now_usec(CLOCK_REALTIME);
+
     for (size_t i = 0; i < relay->n_fates; i++) {
-        Fate *fate = &relay->fates[i];
-        const char *name = settings_destination(relay->settings, fate->destination)->name;
-        char reason[RECORD_REASON_MAX];
+        const Fate *fate = &relay->fates[i];
 
         log_fate(relay, fate);
         relay->counts.delivered += fate->delivered;
         relay->counts.failed += !fate->delivered;
-        if (!fate->delivered)
-            snprintf(reason, sizeof(reason), "%s: %.180s", name, fate->reason);
-        if (fate->record.receipt != RECEIPT_WANTED_DELIVERED ||
-            (fate->delivered && !fate->record.delivered))
-            continue;
-        if (relay->inbox)
-            inbox_tell(relay->inbox, fate->record.id,
-                       fate->delivered ? RECEIPT_DELIVERED : RECEIPT_REFUSED,
-                       fate->delivered ? NULL : reason);
-        if (relay->control)
-            control_test_done(relay->control, fate->record.id, fate->delivered,
-                              fate->delivered ? NULL : reason);
+        relay_metrics_settled(&relay->metrics, fate->destination, fate->delivered,
+                              fate->record.accepted_usec, now);
+        if (fate->record.receipt == RECEIPT_WANTED_DELIVERED &&
+            (!fate->delivered || fate->record.delivered))
+            tell_sender(relay, fate, now);
     }
 }
 
@@ -391,6 +404,7 @@ static size_t count_and_log_items(Relay *relay)
         const InboxItem *item = inbox_item(relay->inbox, i);
         char uid[16];
 
+        relay_metrics_receipt(&relay->metrics, item->status);
         n_accepted += item->status == RECEIPT_ACCEPTED;
         relay->counts.duplicate += item->status == RECEIPT_DUPLICATE;
         relay->counts.busy += item->status == RECEIPT_BUSY;

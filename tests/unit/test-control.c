@@ -371,12 +371,16 @@ static void control_test_answers_with_its_fate(void **state)
     Fixture *f = *state;
     _cleanup_close_ int fd = client_new(f);
     _cleanup_json_ Json *answer = NULL;
+    usec_t took_usec = USEC_INFINITY;
 
     send_text(fd, "{\"command\":\"test\",\"destination\":\"ops\"}\n");
     while (!*f->test_id)
         assert_return_code(sd_event_run(f->event, 1000), 0);
-    control_test_done(f->control, "another", true, NULL);
-    control_test_done(f->control, f->test_id, true, NULL);
+    usleep(20000);
+    assert_false(control_test_done(f->control, "another", true, NULL, &took_usec));
+    assert_true(control_test_done(f->control, f->test_id, true, NULL, &took_usec));
+    assert_in_range(took_usec, 20000, 10 * USEC_PER_SEC);
+    assert_false(control_test_done(f->control, f->test_id, true, NULL, &took_usec));
     answer = receive(f, fd);
     assert_true(json_as_bool(json_get(answer, "delivered"), false));
     assert_string_equal(string_at(answer, "id"), f->test_id);

@@ -363,14 +363,35 @@ static void inbox_delivered_is_told_once_to_who_waits(void **state)
          "{\"v\":1,\"id\":\"b\",\"text\":\"x\"}");
     accept_all(place->inbox);
     assert_int_equal(receive(place).n, 2);
-    inbox_tell(place->inbox, "b", RECEIPT_DELIVERED, NULL);
+    assert_false(inbox_tell(place->inbox, "b", RECEIPT_DELIVERED, NULL));
     assert_int_equal(receive(place).n, 0);
-    inbox_tell(place->inbox, "a", RECEIPT_DELIVERED, NULL);
+    assert_true(inbox_tell(place->inbox, "a", RECEIPT_DELIVERED, NULL));
     receipts = receive(place);
     assert_int_equal(receipts.n, 1);
     assert_int_equal(receipts.items[0].status, RECEIPT_DELIVERED);
-    inbox_tell(place->inbox, "a", RECEIPT_DELIVERED, NULL);
+    assert_false(inbox_tell(place->inbox, "a", RECEIPT_DELIVERED, NULL));
     assert_int_equal(receive(place).n, 0);
+}
+
+/* Once for each record, however many come in one datagram, and from its reading on. */
+static void inbox_time_to_the_receipt_is_counted(void **state)
+{
+    static const MetricFamily family = { "t_seconds", "Time.", .type = METRIC_HISTOGRAM,
+                                         .seconds = true, .buckets = { 15000 } };
+    _cleanup_(metrics_freep) Metrics *metrics = NULL;
+    _cleanup_free_ char *text = NULL;
+    Place *place = *state;
+    size_t size;
+
+    assert_int_equal(metrics_new(&family, 1, 1, &metrics), 0);
+    inbox_count_in(place->inbox, metrics_at(metrics, 0, NULL));
+    SEND(place, "{\"v\":1,\"id\":\"a\",\"text\":\"x\"}", "{\"v\":1,\"id\":\"b\",\"text\":\"x\"}");
+    usleep(20000);
+    accept_all(place->inbox);
+    assert_int_equal(receive(place).n, 2);
+    assert_int_equal(metrics_render(metrics, METRICS_TEXT, &text, &size), 0);
+    assert_non_null(strstr(text, "t_seconds_bucket{le=\"0.015\"} 0\n"));
+    assert_non_null(strstr(text, "t_seconds_count 2\n"));
 }
 
 static size_t count_open_fds(void)
@@ -671,6 +692,7 @@ int main(void)
         TEST(inbox_many_frames_are_taken_in_bounded_batches),
         TEST(inbox_unbound_sender_is_served_unheard),
         TEST(inbox_delivered_is_told_once_to_who_waits),
+        TEST(inbox_time_to_the_receipt_is_counted),
         TEST(inbox_passed_descriptors_are_closed),
         TEST(inbox_descriptor_that_lingers_holds_up_nothing),
         TEST(inbox_that_fails_in_each_turn_is_logged_once),

@@ -149,7 +149,8 @@ typedef struct World {
     const char *pending[2];
     size_t n_pending;
 
-    unsigned n_starting, n_ready, n_lost, n_done, n_failed, n_writable, n_stopped;
+    unsigned n_starting, n_ready, n_lost, n_done, n_failed, n_writable, n_stopped, n_started,
+        n_online;
     EndCause lost_cause;
     char last_done[LINK_ID_MAX + 1];
     FailedKind last_kind;
@@ -199,6 +200,16 @@ static void on_writable(void *userdata, size_t account)
     ((World *)userdata)->n_writable++;
 }
 
+static void on_started(void *userdata, size_t account)
+{
+    ((World *)userdata)->n_started++;
+}
+
+static void on_online(void *userdata, size_t account)
+{
+    ((World *)userdata)->n_online++;
+}
+
 static void on_stopped(void *userdata)
 {
     ((World *)userdata)->n_stopped++;
@@ -208,9 +219,8 @@ static World *new_world(const char *role, const char *second_role)
 {
     static const char *const names[] = { "ops", "night" };
     World *world = calloc(1, sizeof(*world));
-    SessionsOwner owner = {
-        world, on_starting, on_ready, on_lost, on_done, on_failed, on_writable
-    };
+    SessionsOwner owner = { world,     on_starting, on_ready,   on_lost,  on_done,
+                            on_failed, on_writable, on_started, on_online };
 
     assert_non_null(world);
     assert_true(sd_event_new(&world->event) >= 0);
@@ -274,9 +284,15 @@ static void sessions_post_is_confirmed(void **state)
     assert_int_equal(sessions_post(world->sessions, 0, "a", "text", false, 0), -ENOTCONN);
     sessions_start(world->sessions);
     assert_string_equal(status(world).state, "connecting");
+    assert_false(status(world).online);
+    assert_int_equal(world->n_started, 1);
+    assert_int_equal(world->n_online, 0);
     assert_int_equal(sessions_post(world->sessions, 0, "a", "text", false, 0), -ENOTCONN);
     RUN_UNTIL(world, world->n_ready == 1);
     assert_string_equal(status(world).state, "online");
+    assert_true(status(world).online);
+    assert_int_equal(world->n_started, 1);
+    assert_int_equal(world->n_online, 1);
     assert_true(status(world).pid > 0);
     sessions_destination_status(world->sessions, 0, &room);
     assert_int_equal(room.state, ROOM_READY);

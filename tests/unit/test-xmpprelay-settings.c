@@ -120,6 +120,8 @@ static void settings_least_configuration_has_all_defaults(void **state)
     assert_string_equal(settings->socket.group, "");
     assert_string_equal(settings->control.path, "/run/xmpprelay/control.sock");
     assert_string_equal(settings->spool.path, "/var/lib/xmpprelay/spool.db");
+    assert_string_equal(settings->metrics.listen, "");
+    assert_int_equal(settings->metrics.mode, 0660);
     assert_int_equal(settings->spool.max_records, 100000);
     assert_int_equal(settings->spool.max_share, 80);
     assert_int_equal(settings->spool.keep_usec, 7 * 86400 * USEC_PER_SEC);
@@ -139,6 +141,30 @@ static void settings_least_configuration_has_all_defaults(void **state)
     assert_null(settings_destination(settings, 0)->contact);
     assert_int_equal(settings_destination(settings, 0)->style, COMPOSE_STYLED);
     assert_int_equal(settings->default_destination.n, 0);
+}
+
+static void settings_of_metrics_are_checked(void **state)
+{
+    Fixture *fixture = *state;
+
+    assert_string_equal(
+        load(fixture, ACCOUNTS DESTINATIONS "metrics = { listen = \"[::1]:9797\"; };"), "");
+    assert_string_equal(fixture->settings->metrics.listen, "[::1]:9797");
+    assert_string_equal(
+        load(fixture,
+             ACCOUNTS DESTINATIONS "metrics = {\n listen = \"localhost:9797\";\n mode = \"9\"; };"),
+        "x.conf:4: metrics.listen: \"localhost:9797\" has no numeric address before "
+        "its port; write it like \"127.0.0.1:9797\", \"[::1]:9797\" or "
+        "\"unix:/PATH\"\n"
+        "x.conf:5: metrics.mode: \"9\" is no mode; write it in octal, such as "
+        "\"0660\"\n");
+    assert_string_equal(load(fixture,
+                             ACCOUNTS DESTINATIONS "metrics = { listen = \"unix:/run/x\"; };\n"
+                                                   "control = { path = \"/run/x\"; };"),
+                        "x.conf:3: metrics.listen: \"/run/x\" is control.path already\n");
+    assert_string_equal(load(fixture, ACCOUNTS DESTINATIONS "metrics = { port = 9797; };"),
+                        "x.conf:3: unknown key \"port\" in metrics; known are "
+                        "\"listen\", \"mode\" and \"group\"\n");
 }
 
 static void settings_references_are_resolved(void **state)
@@ -451,6 +477,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(settings_least_configuration_has_all_defaults),
         test(settings_references_are_resolved),
+        test(settings_of_metrics_are_checked),
         test(settings_nothing_configured_says_what_is_missing),
         test(settings_accounts_are_checked),
         test(settings_destinations_are_checked),
