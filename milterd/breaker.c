@@ -19,6 +19,7 @@ bool breaker_failed(Breaker *breaker, usec_t began, usec_t now)
     breaker->open = true;
     breaker->opened_usec = now;
     breaker->n_spared = 0;
+    breaker->probe_usec = now;
     breaker->probes =
         (Backoff){ .base_usec = BREAKER_PROBE_MIN_USEC, .cap_usec = BREAKER_PROBE_MAX_USEC };
     return true;
@@ -34,7 +35,12 @@ bool breaker_answered(Breaker *breaker, usec_t now)
     return was_open;
 }
 
-usec_t breaker_probe_usec(Breaker *breaker, usec_t now)
+bool breaker_probe(Breaker *breaker, usec_t now, usec_t *ret_until)
 {
-    return backoff_failed(&breaker->probes, now, 0);
+    bool due = breaker->open && now >= breaker->probe_usec;
+
+    if (due)
+        breaker->probe_usec = now + backoff_failed(&breaker->probes, now, 0);
+    *ret_until = breaker->open ? breaker->probe_usec : USEC_INFINITY;
+    return due;
 }

@@ -7,7 +7,8 @@
  *
  * After BREAKER_FAILURES waits in a row that ended without any answer it opens: nobody waits any
  * more, but for one prober. The first answer, to whomever, closes it. A busy relay and one that
- * refuses have answered. All times are of one clock of the caller's choice.
+ * refuses have answered. A prober has its turn for a time, and then somebody else may have it: it
+ * does not matter what became of it. All times are of one clock of the caller's choice.
  */
 
 #include "common/backoff.h"
@@ -18,10 +19,11 @@
 
 typedef struct Breaker {
     bool open;
-    unsigned n_failures;    /* since the last answer */
-    usec_t answered_usec;   /* when that came */
-    usec_t opened_usec;     /* the last time */
-    unsigned long n_spared; /* waits that were not begun since then */
+    unsigned n_failures;  /* since the last answer */
+    usec_t answered_usec; /* when that came */
+    usec_t opened_usec;   /* the last time */
+    uint64_t n_spared;    /* waits that were not begun since then */
+    usec_t probe_usec;    /* until then somebody is probing */
     Backoff probes;
 } Breaker;
 
@@ -35,5 +37,6 @@ bool breaker_failed(Breaker *breaker, usec_t began, usec_t now);
 /* The relay has answered; true when that closes it. */
 bool breaker_answered(Breaker *breaker, usec_t now);
 
-/* How long the next probe of an open breaker is to wait for its answer: longer each time. */
-usec_t breaker_probe_usec(Breaker *breaker, usec_t now);
+/* Whether the caller is to probe now, and wait for the answer until *ret_until: longer each time.
+ * If not, *ret_until is when to ask again, USEC_INFINITY where it is closed. */
+bool breaker_probe(Breaker *breaker, usec_t now, usec_t *ret_until);

@@ -11,9 +11,9 @@
 
 typedef struct Filter {
     const Settings *settings;
-    Watch *watch;  /* on the relay */
-    int listen_fd; /* listening, non-blocking */
-    bool local;    /* it is a UNIX socket: steps need no reply */
+    const Watch *watch; /* on the relay */
+    int listen_fd;      /* listening, non-blocking */
+    bool local;         /* it is a UNIX socket: steps need no reply */
 
     /* After each connection that MTAs open and close in good order. Called by any thread. */
     void (*connection_closed)(void *userdata);

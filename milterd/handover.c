@@ -173,10 +173,9 @@ static bool is_silence(int error)
     return error == -ETIMEDOUT || error == -ECONNREFUSED || error == -ENOENT;
 }
 
-/* An alert that was sent in vain may be taken over. */
-static void tell_watch(Watch *watch, Alerts *alerts, usec_t began)
+static void tell_watch(const Watch *watch, const Alerts *alerts, usec_t began)
 {
-    Alert *in_vain = NULL;
+    const Alert *in_vain = NULL;
 
     for (size_t i = 0; i < alerts->n; i++) {
         if (alerts->items[i].error == 0) {
@@ -187,7 +186,7 @@ static void tell_watch(Watch *watch, Alerts *alerts, usec_t began)
             in_vain = &alerts->items[i];
     }
     if (in_vain)
-        watch_failed(watch, began, in_vain->error, &in_vain->record);
+        watch_failed(watch, began, in_vain->error, in_vain->record);
 }
 
 static void log_fate(const Alert *alert, const Fate *fate, const Mail *mail, Verdict verdict,
@@ -244,7 +243,7 @@ static void log_skip(const Rule *rule, Mail *mail)
                "no alert is made of a mail that its rule skips");
 }
 
-int handover(const Settings *settings, Watch *watch, Mail *mail, const Rule *const *rules,
+int handover(const Settings *settings, const Watch *watch, Mail *mail, const Rule *const *rules,
              size_t n_rules, HandoverResult *ret_result)
 {
     usec_t began = now_usec(CLOCK_MONOTONIC), took;

@@ -34,6 +34,7 @@ typedef struct Manager {
     const char *config_path;
     Settings *settings;
     Listeners listeners;
+    SharedBreaker *breaker; /* of the relay in use */
     Pool pool;
     Workers workers;
     bool reload_wanted;
@@ -210,13 +211,29 @@ static int load_anew(const char *path, Settings **ret)
     return 0;
 }
 
+/* Another relay gets a breaker of its own; what workers knew of the same one holds on. */
+static int make_breaker(const Manager *manager, const Settings *settings, SharedBreaker **ret)
+{
+    int r = 0;
+
+    if (!streq(settings->relay.socket, manager->settings->relay.socket))
+        r = shared_breaker_new(ret);
+    if (r < 0)
+        log_error("cannot share memory: %s; keeping the old configuration", strerrordesc_np(-r));
+    return r;
+}
+
 static int take_settings(Manager *manager)
 {
     _cleanup_(settings_freep) Settings *settings = NULL;
+    _cleanup_(shared_breaker_freep) SharedBreaker *breaker = NULL;
     char reason[LISTENER_REASON_MAX];
     int r;
 
     r = load_anew(manager->config_path, &settings);
+    if (r < 0)
+        return r;
+    r = make_breaker(manager, settings, &breaker);
     if (r < 0)
         return r;
     r = listeners_update(&manager->listeners, &settings->listen, settings->listen_mode,
@@ -226,6 +243,11 @@ static int take_settings(Manager *manager)
         return r;
     }
 
+    if (breaker) {
+        shared_breaker_free(manager->breaker);
+        manager->breaker = steal_ptr(breaker);
+        manager->workers.breaker = manager->breaker;
+    }
     settings_free(manager->settings);
     manager->settings = steal_ptr(settings);
     log_unused(manager);
@@ -341,9 +363,15 @@ static int set_up(Manager *manager)
         return EX_UNAVAILABLE;
     }
     log_unused(manager);
+    r = shared_breaker_new(&manager->breaker);
+    if (r < 0) {
+        log_error("cannot share memory: %s", strerrordesc_np(-r));
+        return EX_OSERR;
+    }
     manager->workers = (Workers){
         .event = manager->event,
         .pool = &manager->pool,
+        .breaker = manager->breaker,
         .on_change = on_worker_change,
         .userdata = manager,
     };
@@ -356,6 +384,7 @@ static void manager_done(Manager *manager)
     workers_done(&manager->workers);
     listeners_done(&manager->listeners);
     pool_done(&manager->pool);
+    shared_breaker_free(manager->breaker);
     sd_event_source_unref(manager->timer);
     sd_event_unref(manager->event);
     settings_free(manager->settings);

@@ -7,55 +7,35 @@
  *
  * A relay that hangs has the probe in its queue and answers it as soon as it goes on; one that is
  * not there is looked for by client_send() all the time. So it is found at once, however long a
- * probe waits; the waits grow so that a hanging relay's queue is not filled with probes.
+ * probe waits; the waits grow so that a hanging relay's queue is not filled with probes. Each
+ * worker has a prober, and the breaker gives one of them the turn.
  */
 
 #include "milterd/watch.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "common/client.h"
 #include "common/log.h"
 #include "common/units.h"
 
-int watch_init(Watch *watch, const RelaySettings *relay)
+bool watch_allows(const Watch *watch)
 {
-    int r;
-
-    *watch = (Watch){ .relay = relay };
-    r = pthread_mutex_init(&watch->mutex, NULL);
-    if (r == 0)
-        r = pthread_cond_init(&watch->opened, NULL);
-    return -r;
-}
-
-bool watch_allows(Watch *watch)
-{
-    bool allows;
-
-    pthread_mutex_lock(&watch->mutex);
-    allows = breaker_allows(&watch->breaker);
-    pthread_mutex_unlock(&watch->mutex);
-    return allows;
+    return shared_breaker_allows(watch->breaker);
 }
 
 /* `probe` and `receipt` are NULL where a mail got the answer. */
-static void answered(Watch *watch, const Record *probe, const Receipt *receipt)
+static void answered(const Watch *watch, const Record *probe, const Receipt *receipt)
 {
-    usec_t now = now_usec(CLOCK_MONOTONIC), silent_usec;
+    usec_t now = now_usec(CLOCK_MONOTONIC);
     char silent[UNITS_TEXT_MAX], spared[24];
-    unsigned long n_spared;
-    bool closed;
+    Breaker breaker;
 
-    pthread_mutex_lock(&watch->mutex);
-    closed = breaker_answered(&watch->breaker, now);
-    silent_usec = now - watch->breaker.opened_usec;
-    n_spared = watch->breaker.n_spared;
-    pthread_mutex_unlock(&watch->mutex);
-    if (!closed)
+    if (!shared_breaker_answered(watch->breaker, now, &breaker))
         return;
 
-    snprintf(spared, sizeof(spared), "%lu", n_spared);
+    snprintf(spared, sizeof(spared), "%" PRIu64, breaker.n_spared);
     const LogField fields[] = {
         { "id", probe ? probe->id : NULL },
         { "receipt", receipt ? receipt_status_name(receipt->status) : NULL },
@@ -64,31 +44,27 @@ static void answered(Watch *watch, const Record *probe, const Receipt *receipt)
 
     log_fields(LOG_NOTICE, fields, ELEMENTSOF(fields),
                "the relay answers again after %s, alerts are sent to it again",
-               duration_human(silent_usec, silent));
+               duration_human(now - breaker.opened_usec, silent));
 }
 
-void watch_answered(Watch *watch)
+void watch_answered(const Watch *watch)
 {
     answered(watch, NULL, NULL);
 }
 
-void watch_failed(Watch *watch, usec_t began, int error, Record **record)
+void watch_failed(const Watch *watch, usec_t began, int error, const Record *record)
 {
     const LogField fields[] = {
         { "socket", watch->relay->socket },
         { "reason", strerrordesc_np(-error) },
     };
-    bool opened;
+    _cleanup_free_ char *json = NULL;
+    size_t size;
 
-    pthread_mutex_lock(&watch->mutex);
-    opened = breaker_failed(&watch->breaker, began, now_usec(CLOCK_MONOTONIC));
-    if (opened) {
-        record_free(watch->record);
-        watch->record = steal_ptr(*record);
-        pthread_cond_signal(&watch->opened);
-    }
-    pthread_mutex_unlock(&watch->mutex);
-    if (opened)
+    /* Without something to probe with it must not open. */
+    if (record_write(record, &json, &size) < 0)
+        return;
+    if (shared_breaker_failed(watch->breaker, began, now_usec(CLOCK_MONOTONIC), json, size))
         log_fields(LOG_ERR, fields, ELEMENTSOF(fields),
                    "the relay has not answered %d times in a row; until it does, %s",
                    BREAKER_FAILURES,
@@ -97,41 +73,29 @@ void watch_failed(Watch *watch, usec_t began, int error, Record **record)
                        : "mails that are alerts are put off at once");
 }
 
-static void sleep_until(usec_t when_usec)
+static void probe_once(const Watch *watch, const char *json, size_t size, usec_t deadline)
 {
-    const struct timespec when = { .tv_sec = (time_t)(when_usec / USEC_PER_SEC),
-                                   .tv_nsec = (long)(when_usec % USEC_PER_SEC) * 1000 };
+    _cleanup_record_ Record *record = NULL;
+    char id[RECORD_ID_MAX + 1], reason[RECORD_REASON_MAX];
+    Receipt receipt;
+    bool received;
 
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, NULL) == EINTR)
-        ;
+    if (record_parse(json, size, &record, id, reason) < 0)
+        return;
+    (void)client_send(watch->relay->socket, &(const Record *){ record }, 1, deadline, &receipt,
+                      &received);
+    if (received)
+        answered(watch, record, &receipt);
 }
 
-_Noreturn void watch_probe(Watch *watch)
+_Noreturn void watch_probe(const Watch *watch)
 {
-    Record *record = NULL;
+    char json[RECORD_FRAME_MAX];
 
     for (;;) {
-        const Record *records[1];
-        usec_t now, deadline;
-        Receipt receipt;
-        bool received;
+        size_t size;
+        usec_t deadline = shared_breaker_wait_turn(watch->breaker, json, &size);
 
-        pthread_mutex_lock(&watch->mutex);
-        while (!watch->breaker.open)
-            pthread_cond_wait(&watch->opened, &watch->mutex);
-        if (watch->record) {
-            record_free(record);
-            record = steal_ptr(watch->record);
-        }
-        now = now_usec(CLOCK_MONOTONIC);
-        deadline = now + breaker_probe_usec(&watch->breaker, now);
-        pthread_mutex_unlock(&watch->mutex);
-
-        records[0] = record;
-        (void)client_send(watch->relay->socket, records, 1, deadline, &receipt, &received);
-        if (received)
-            answered(watch, record, &receipt);
-        else
-            sleep_until(deadline); /* It may have come back early, for another reason. */
+        probe_once(watch, json, size, deadline);
     }
 }

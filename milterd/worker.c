@@ -189,9 +189,7 @@ _Noreturn void worker_run(const WorkerSpec *spec)
     r = connections_init(&worker.connections, STDERR_FILENO + 1, spec->settings->idle_timeout_usec);
     if (r < 0)
         fail("cannot watch connections", -r);
-    r = watch_init(&worker.watch, &spec->settings->relay);
-    if (r < 0)
-        fail("cannot watch the relay", -r);
+    worker.watch = (Watch){ .relay = &spec->settings->relay, .breaker = spec->breaker };
 
     filter = (Filter){
         .settings = spec->settings,

@@ -7,6 +7,7 @@
  */
 
 #include "milterd/settings.h"
+#include "milterd/shared-breaker.h"
 
 /* What a worker writes, one byte each, into the pipe that it reports to the manager through. */
 #define WORKER_READY 'r'  /* it accepts connections */
@@ -14,6 +15,7 @@
 
 typedef struct WorkerSpec {
     const Settings *settings;
+    SharedBreaker *breaker; /* of the relay that the settings name */
     int listen_fd;
     bool local; /* it is a UNIX socket */
     int report_fd;

@@ -117,10 +117,12 @@ static int on_report(sd_event_source *source, int fd, uint32_t events, void *use
     return 0;
 }
 
-_Noreturn static void run_child(const Listener *listener, const Settings *settings, int report_fd)
+_Noreturn static void run_child(const Workers *workers, const Listener *listener,
+                                const Settings *settings, int report_fd)
 {
     WorkerSpec spec = {
         .settings = settings,
+        .breaker = workers->breaker,
         .listen_fd = listener->fd,
         .local = listener->address.family == AF_UNIX,
         .report_fd = report_fd,
@@ -163,7 +165,7 @@ int workers_start(Workers *workers, size_t slot, const Listener *listener, const
 
     process->pid = child_fork("milterd-worker", (int[]){ listener->fd, report[1] }, 2);
     if (process->pid == 0)
-        run_child(listener, settings, report[1]);
+        run_child(workers, listener, settings, report[1]);
     close(report[1]);
     if (process->pid < 0) {
         r = process->pid;

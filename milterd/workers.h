@@ -11,6 +11,7 @@
 #include "milterd/listener.h"
 #include "milterd/pool.h"
 #include "milterd/settings.h"
+#include "milterd/shared-breaker.h"
 
 typedef struct WorkerProcess WorkerProcess;
 
@@ -18,6 +19,7 @@ typedef struct Workers {
     sd_event *event;
     Pool *pool; /* learns all that happens */
     WorkerProcess *processes;
+    SharedBreaker *breaker; /* for those that are started from now on */
 
     /* Something has happened: it is time to ask the pool. */
     void (*on_change)(void *userdata);

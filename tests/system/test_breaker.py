@@ -2,6 +2,7 @@
 """A relay that hangs or is gone: mail doesn't wait for it again and again, and it is found again."""
 
 import contextlib
+import os
 import re
 import signal
 import threading
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from support import mails
-from support.place import wait_until
+from support.place import children_of, wait_until
 from support.postfix import session_send
 
 TIMEOUT = 2  # seconds, of the relay
@@ -43,9 +44,9 @@ def send(bridge, n):
 
 
 @pytest.fixture
-def one_worker(bridge):
-    """So that all mails meet the same one."""
-    bridge.milterd.workers = 1
+def four_workers(bridge):
+    """Whichever a mail meets knows what the others do."""
+    bridge.milterd.workers = 4
     bridge.milterd.relay_extra = f'timeout = "{TIMEOUT}s";'
     return bridge
 
@@ -60,8 +61,8 @@ def wait_all_said(bridge, numbers):
     assert said(bridge) == sorted(numbers)
 
 
-def test_relay_that_hangs_costs_three_waits_and_is_found_again(one_worker):
-    bridge = one_worker.start()
+def test_relay_that_hangs_costs_three_waits_and_is_found_again(four_workers):
+    bridge = four_workers.start()
     with stopped(bridge.relay.process):
         for n in range(3):
             code, took = send(bridge, n)
@@ -83,8 +84,8 @@ def test_relay_that_hangs_costs_three_waits_and_is_found_again(one_worker):
     assert log.count("does not answer, and was not asked; the mail is put off") == 10
 
 
-def test_mails_wait_for_a_relay_that_hangs_together(one_worker):
-    bridge = one_worker.start()
+def test_mails_wait_for_a_relay_that_hangs_together(four_workers):
+    bridge = four_workers.start()
     results = []
     with stopped(bridge.relay.process):
         threads = [threading.Thread(target=lambda n=n: results.append(send(bridge, n)))
@@ -103,8 +104,8 @@ def test_mails_wait_for_a_relay_that_hangs_together(one_worker):
     assert bridge.milterd.process.log_text().count(OPENED) == 1
 
 
-def test_mails_go_on_at_once_where_the_relay_hangs_and_on_failure_says_accept(one_worker):
-    bridge = one_worker
+def test_mails_go_on_at_once_where_the_relay_hangs_and_on_failure_says_accept(four_workers):
+    bridge = four_workers
     bridge.milterd.relay_extra += ' on_failure = "accept";'
     bridge.start()
     with stopped(bridge.relay.process):
@@ -126,8 +127,8 @@ def test_mails_go_on_at_once_where_the_relay_hangs_and_on_failure_says_accept(on
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_relay_that_was_gone_is_found_without_mail(one_worker, end):
-    bridge = one_worker.start()
+def test_relay_that_was_gone_is_found_without_mail(four_workers, end):
+    bridge = four_workers.start()
     bridge.relay.process.send_signal(end)
     bridge.relay.process.wait()
     for n in range(3):
@@ -146,8 +147,8 @@ def test_relay_that_was_gone_is_found_without_mail(one_worker, end):
     wait_all_said(bridge, range(6))
 
 
-def test_relay_that_opens_it_a_second_time_is_found_a_second_time(one_worker):
-    bridge = one_worker.start()
+def test_relay_that_opens_it_a_second_time_is_found_a_second_time(four_workers):
+    bridge = four_workers.start()
     for times in (1, 2):
         with stopped(bridge.relay.process):
             for n in range(3):
@@ -158,8 +159,38 @@ def test_relay_that_opens_it_a_second_time_is_found_a_second_time(one_worker):
     assert bridge.milterd.process.log_text().count(OPENED) == 2
 
 
-def test_relay_that_refuses_or_is_busy_does_answer(one_worker):
-    bridge = one_worker
+def test_workers_that_take_the_place_of_others_know_that_nobody_waits(four_workers):
+    bridge = four_workers.start()
+    workers = children_of(bridge.milterd.process.pid)
+    with stopped(bridge.relay.process):
+        for n in range(3):
+            assert send(bridge, n)[0] == 451
+        for worker in workers:  # and with them the one that is probing
+            os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: len(children_of(bridge.milterd.process.pid)) == 4
+                   and not set(workers) & set(children_of(bridge.milterd.process.pid)),
+                   "new workers")
+        for n in range(3, 8):
+            code, took = send(bridge, n)
+            assert code == 451 and took < AT_ONCE
+
+        bridge.milterd.process.send_signal(signal.SIGHUP)
+        bridge.milterd.process.wait_log("reloaded, ready with 4 workers")
+        for n in range(8, 13):
+            code, took = send(bridge, n)
+            assert code == 451 and took < AT_ONCE
+
+    # Its probe may lie in the relay's socket without its worker, the next is soon sent.
+    bridge.milterd.process.wait_log(f"{CLOSED}.*mails_meanwhile=10", timeout=12)
+    for n in range(13):
+        assert send(bridge, n)[0] == 250
+    wait_all_said(bridge, range(13))
+    log = bridge.milterd.process.log_text()
+    assert log.count(OPENED) == log.count(CLOSED) == 1
+
+
+def test_relay_that_refuses_or_is_busy_does_answer(four_workers):
+    bridge = four_workers
     bridge.milterd.rules = """
       { name = "alerts"; match: { subject: { glob = "*ALERT*"; }; }; to = [ "nowhere" ]; },
       { name = "others"; match: { subject: { glob = "*other*"; }; }; to = [ "ops" ]; }"""
@@ -170,8 +201,8 @@ def test_relay_that_refuses_or_is_busy_does_answer(one_worker):
     assert OPENED not in bridge.milterd.process.log_text()
 
 
-def test_mail_in_hand_while_the_relay_is_restarted_is_taken(one_worker):
-    bridge = one_worker
+def test_mail_in_hand_while_the_relay_is_restarted_is_taken(four_workers):
+    bridge = four_workers
     bridge.milterd.relay_extra = 'timeout = "30s";'
     bridge.start()
     bridge.relay.stop()
@@ -187,8 +218,8 @@ def test_mail_in_hand_while_the_relay_is_restarted_is_taken(one_worker):
     wait_all_said(bridge, [1])
 
 
-def test_mail_whose_record_went_with_the_relay_is_taken_by_the_next(one_worker):
-    bridge = one_worker
+def test_mail_whose_record_went_with_the_relay_is_taken_by_the_next(four_workers):
+    bridge = four_workers
     bridge.milterd.relay_extra = 'timeout = "30s";'
     bridge.start()
     bridge.relay.process.send_signal(signal.SIGSTOP)

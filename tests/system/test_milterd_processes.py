@@ -1033,6 +1033,29 @@ def test_reload_moves_to_another_socket(milterd, relay):
     assert not os.path.exists(old)
 
 
+def test_reload_to_another_relay_forgets_that_the_first_was_silent(milterd, relay):
+    relay.status = None
+    milterd.relay = 'timeout = "300ms";'
+    mta = milterd.start().session()
+    for n in range(4):
+        assert mta.message((*ALERT[:2], ("Message-ID", f"<{n}@nms>")))[0] == REPLYCODE
+    assert milterd.log.count("was not asked") == 1
+    milterd.reload()
+    mta = milterd.session()
+    assert mta.message()[0] == REPLYCODE
+    assert milterd.log.count("was not asked") == 2
+
+    milterd.relay_socket = str(milterd.folder / "other.sock")
+    other = Relay(milterd.relay_socket)
+    milterd.write()
+    milterd.reload()
+    mta = milterd.session()
+    for _ in range(3):
+        assert mta.message()[0] == CONTINUE
+    assert len(other.records) == 3
+    other.close()
+
+
 def test_reload_keeps_a_socket_that_stays_and_sets_its_mode(milterd, relay):
     milterd.start()
     inode = os.stat(milterd.socket).st_ino

@@ -81,14 +81,46 @@ static void breaker_probes_wait_longer_each_time_up_to_a_limit(void **state)
 {
     static const unsigned expected[] = { 1, 2, 4, 8, 10, 10, 10 };
     Breaker breaker = {};
-    usec_t now = 100 * SEC;
+    usec_t now = 100 * SEC, until;
 
     for (int again = 0; again < 2; again++) {
         now = open_at(&breaker, now);
-        for (size_t i = 0; i < ELEMENTSOF(expected); i++)
-            assert_int_equal(breaker_probe_usec(&breaker, now), expected[i] * SEC);
+        for (size_t i = 0; i < ELEMENTSOF(expected); i++) {
+            assert_true(breaker_probe(&breaker, now, &until));
+            assert_int_equal(until, now + expected[i] * SEC);
+            now = until;
+        }
         assert_true(breaker_answered(&breaker, now));
     }
+}
+
+static void breaker_gives_one_prober_the_turn_until_its_time_is_over(void **state)
+{
+    Breaker breaker = {};
+    usec_t now = open_at(&breaker, 100 * SEC), until, again;
+
+    assert_true(breaker_probe(&breaker, now, &until));
+    assert_false(breaker_probe(&breaker, now, &again));
+    assert_false(breaker_probe(&breaker, until - 1, &again));
+    assert_int_equal(again, until);
+    assert_true(breaker_probe(&breaker, until, &again));
+}
+
+static void breaker_closed_gives_nobody_the_turn(void **state)
+{
+    Breaker breaker = {};
+    usec_t now = 100 * SEC, until;
+
+    assert_false(breaker_probe(&breaker, now, &until));
+    assert_true(until == USEC_INFINITY);
+    now = open_at(&breaker, now);
+    assert_true(breaker_probe(&breaker, now, &until));
+    breaker_answered(&breaker, now);
+    assert_false(breaker_probe(&breaker, now + 100 * SEC, &until));
+
+    /* The turn that was given before it opened anew is over. */
+    now = open_at(&breaker, now);
+    assert_true(breaker_probe(&breaker, now, &until));
 }
 
 int main(void)
@@ -100,6 +132,8 @@ int main(void)
         cmocka_unit_test(breaker_wait_during_which_another_got_an_answer_does_not_count),
         cmocka_unit_test(breaker_first_answer_closes_it_once),
         cmocka_unit_test(breaker_probes_wait_longer_each_time_up_to_a_limit),
+        cmocka_unit_test(breaker_gives_one_prober_the_turn_until_its_time_is_over),
+        cmocka_unit_test(breaker_closed_gives_nobody_the_turn),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

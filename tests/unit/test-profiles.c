@@ -415,14 +415,12 @@ static void rule_that_skips_makes_no_alert(void **state)
     Folder *folder = *state;
     _cleanup_mail_ Mail mail = mail_of_text("Subject: s\n\nx");
     HandoverResult result = HANDOVER_DEFER;
+    const Watch watch = {}; /* nobody is asked: there is no relay */
     const Rule *rule;
-    Watch watch;
 
     load(folder, "profiles = ( );\nrelay: { socket = \"/nonexistent/relay.sock\"; };\n"
                  "rules: ( { name = \"r\"; " EVERY " skip = true; verdict = \"accept\"; } );");
     rule = folder->settings->rules.items[0];
-    /* Nobody is asked: there is no relay. */
-    assert_int_equal(watch_init(&watch, &folder->settings->relay), 0);
     assert_int_equal(handover(folder->settings, &watch, &mail, &rule, 1, &result), 0);
     assert_int_equal(result, HANDOVER_TAKEN);
 }
@@ -432,11 +430,11 @@ static void read_log(Folder *folder, const char *verdict, char said[static 1024]
 {
     _cleanup_mail_ Mail mail = mail_of_text("Subject: s\nMessage-ID: <1@x>\n\nx");
     _cleanup_close_ int stderr_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    const Watch watch = {};
     HandoverResult result;
     char rules[256];
     const Rule *rule;
     int fds[2];
-    Watch watch;
     ssize_t n;
 
     snprintf(rules, sizeof(rules),
@@ -445,7 +443,6 @@ static void read_log(Folder *folder, const char *verdict, char said[static 1024]
              verdict);
     load(folder, rules);
     rule = folder->settings->rules.items[0];
-    assert_int_equal(watch_init(&watch, &folder->settings->relay), 0);
     assert_return_code(pipe2(fds, O_CLOEXEC | O_NONBLOCK), errno);
     assert_return_code(dup2(fds[1], STDERR_FILENO), errno);
     handover(folder->settings, &watch, &mail, &rule, 1, &result);

@@ -5,6 +5,7 @@
 #include "milterd/watch.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -14,7 +15,7 @@
 /* Much longer than a passing test ever takes. */
 #define LONG_USEC (20 * USEC_PER_SEC)
 
-/* A relay's socket in a folder of its own, and a watch on it with its prober. */
+/* A relay's socket in a folder of its own, and a watch on it with two probers. */
 typedef struct Place {
     char folder[32];
     struct sockaddr_un address;
@@ -48,11 +49,16 @@ static int setup(void **state)
     place->address.sun_family = AF_UNIX;
     snprintf(place->address.sun_path, sizeof(place->address.sun_path), "%s/socket", place->folder);
     place->settings = (RelaySettings){ .socket = place->address.sun_path };
+    place->watch.relay = &place->settings;
     place_listen(place);
     log_set_level(LOG_EMERG);
     *state = place;
-    return watch_init(&place->watch, &place->settings) < 0 ||
-           pthread_create(&thread, NULL, probe, &place->watch) != 0;
+    if (shared_breaker_new(&place->watch.breaker) < 0)
+        return -1;
+    for (int i = 0; i < 2; i++)
+        if (pthread_create(&thread, NULL, probe, &place->watch) != 0)
+            return -1;
+    return 0;
 }
 
 static int teardown(void **state)
@@ -79,19 +85,18 @@ static Record *make_record(const char *id)
     return record;
 }
 
-/* As three mails in vain; true where the third record was taken over, and no other. */
-static bool fail_three_times(Place *place)
+/* As three mails in vain. */
+static void fail_three_times(Place *place)
 {
-    bool taken[3];
+    static const char *const ids[] = { "one", "two", "three" };
 
-    for (int i = 0; i < 3; i++) {
-        Record *record = make_record((const char *[]){ "one", "two", "three" }[i]);
+    for (size_t i = 0; i < ELEMENTSOF(ids); i++) {
+        _cleanup_record_ Record *record = make_record(ids[i]);
 
-        watch_failed(&place->watch, now_usec(CLOCK_MONOTONIC), -ETIMEDOUT, &record);
-        taken[i] = !record;
-        record_free(record);
+        assert_true(watch_allows(&place->watch));
+        watch_failed(&place->watch, now_usec(CLOCK_MONOTONIC), -ETIMEDOUT, record);
     }
-    return !taken[0] && !taken[1] && taken[2];
+    assert_false(watch_allows(&place->watch));
 }
 
 /* Answers what lies in the relay's socket; its id. */
@@ -142,9 +147,7 @@ static void watch_sends_the_last_in_vain_until_any_answer(void **state)
     char id[RECORD_ID_MAX + 1] = "";
 
     for (size_t i = 0; i < ELEMENTSOF(statuses); i++) {
-        assert_true(watch_allows(&place->watch));
-        assert_true(fail_three_times(place));
-        assert_false(watch_allows(&place->watch));
+        fail_three_times(place);
         answer_until_allowed(place, statuses[i], id);
         assert_string_equal(id, "three");
     }
@@ -157,8 +160,7 @@ static void watch_finds_a_relay_that_comes_back(void **state)
 
     place->fd = close_fd(place->fd);
     assert_int_equal(unlink(place->address.sun_path), 0);
-    assert_true(fail_three_times(place));
-    assert_false(watch_allows(&place->watch));
+    fail_three_times(place);
     nanosleep(&(struct timespec){ .tv_sec = 1, .tv_nsec = 500 * 1000 * 1000 }, NULL);
     assert_false(watch_allows(&place->watch));
 
@@ -167,12 +169,30 @@ static void watch_finds_a_relay_that_comes_back(void **state)
     assert_string_equal(id, "three");
 }
 
+static void watch_has_one_probe_under_way(void **state)
+{
+    Place *place = *state;
+    struct pollfd pollfd = { .fd = place->fd, .events = POLLIN };
+    char id[RECORD_ID_MAX + 1] = "";
+    uint8_t datagram[4096];
+    unsigned n_probes = 0;
+    usec_t began;
+
+    fail_three_times(place);
+    /* The first waits for one second, the next for two. */
+    began = now_usec(CLOCK_MONOTONIC);
+    while (now_usec(CLOCK_MONOTONIC) - began < 2 * USEC_PER_SEC)
+        if (poll(&pollfd, 1, 50) > 0 && recv(place->fd, datagram, sizeof(datagram), 0) > 0)
+            n_probes++;
+    assert_in_range(n_probes, 1, 2);
+    answer_until_allowed(place, RECEIPT_ACCEPTED, id);
+}
+
 static void watch_ends_with_the_answer_to_a_mail(void **state)
 {
     Place *place = *state;
 
-    assert_true(fail_three_times(place));
-    assert_false(watch_allows(&place->watch));
+    fail_three_times(place);
     watch_answered(&place->watch);
     assert_true(watch_allows(&place->watch));
 }
@@ -184,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(watch_sends_the_last_in_vain_until_any_answer),
         TEST(watch_finds_a_relay_that_comes_back),
+        TEST(watch_has_one_probe_under_way),
         TEST(watch_ends_with_the_answer_to_a_mail),
     };
 
