@@ -37,6 +37,7 @@
 typedef struct Session {
     Mail mail;
     RuleState rules;
+    bool begun;    /* a message has, and was not dealt with yet */
     bool out;      /* no rule can match this message */
     bool shortage; /* memory gave out: nothing is known for sure about this message */
     bool can_skip; /* the MTA knows SMFIS_SKIP */
@@ -103,18 +104,50 @@ static sfsistat answer(unsigned long no_reply_bit, sfsistat status)
     return (no_reply & no_reply_bit) ? SMFIS_NOREPLY : status;
 }
 
+/* Ready for a message; one that was under way is given up. */
 static void message_begin(Session *session)
 {
+    if (session->begun)
+        metric_add(filter->counters->aborted, 1);
+    session->begun = false;
     mail_reset(&session->mail);
     rules_begin(&session->rules, &filter->settings->rules);
     session->out = filter->settings->rules.n == 0;
     session->shortage = false;
 }
 
-static sfsistat message_end(Session *session, sfsistat status)
+static void count_message(CounterStage stage, Verdict verdict)
 {
+    metric_add(filter->counters->messages[stage][verdict], 1);
+}
+
+/* The message, or the whole connection, is dealt with. */
+static void message_end(Session *session, CounterStage stage, Verdict verdict)
+{
+    count_message(stage, verdict);
+    session->begun = false;
     message_begin(session);
-    return status;
+}
+
+static sfsistat message_accept(Session *session, CounterStage stage)
+{
+    message_end(session, stage, VERDICT_ACCEPT);
+    return SMFIS_ACCEPT;
+}
+
+static sfsistat message_defer(Session *session, CounterStage stage)
+{
+    message_end(session, stage, VERDICT_TEMPFAIL);
+    return SMFIS_TEMPFAIL;
+}
+
+/* The answer to a step of a connection that has no session: with it the message has ended. */
+static sfsistat defer_unknown(CounterStage stage, unsigned long no_reply_bit)
+{
+    if (no_reply & no_reply_bit)
+        return SMFIS_NOREPLY;
+    count_message(stage, VERDICT_TEMPFAIL);
+    return SMFIS_TEMPFAIL;
 }
 
 static Session *session_new(SMFICTX *context)
@@ -130,7 +163,18 @@ static Session *session_new(SMFICTX *context)
         return NULL;
     }
     message_begin(session);
+    atomic_fetch_add(filter->n_connections, 1);
     return session;
+}
+
+static void session_free(Session *session, SMFICTX *context)
+{
+    if (session->begun)
+        metric_add(filter->counters->aborted, 1);
+    mail_done(&session->mail);
+    free(session);
+    smfi_setpriv(context, NULL);
+    atomic_fetch_sub(filter->n_connections, 1);
 }
 
 static void note_shortage(Session *session)
@@ -144,9 +188,7 @@ static void note_shortage(Session *session)
  * All its steps from now on find no session. */
 static void session_drop(Session *session, SMFICTX *context)
 {
-    mail_done(&session->mail);
-    free(session);
-    smfi_setpriv(context, NULL);
+    session_free(session, context);
     log_error("out of memory for a connection, its mail is put off");
 }
 
@@ -190,28 +232,36 @@ static void look_at_guards(Session *session, SMFICTX *context, MailStage stage)
     r = guards_look(&filter->settings->guards, &session->mail, stage, &finding);
     if (r < 0)
         note_shortage(session);
-    if (r > 0)
+    if (r > 0) {
+        counters_guarded(filter->counters, finding.name);
         guards_log(&finding, &session->mail, smfi_getsymval(context, unconst("i")));
+    }
     session->out = r > 0;
 }
 
 /* The answer by what was found. Where none is due, what is left is answered: a mail that is out
  * costs the MTA the beginning of its body. */
-static sfsistat answer_found(Session *session, unsigned long no_reply_bit)
+static sfsistat answer_found(Session *session, CounterStage stage, unsigned long no_reply_bit)
 {
     if (no_reply & no_reply_bit)
         return SMFIS_NOREPLY;
     if (session->shortage)
-        return message_end(session, SMFIS_TEMPFAIL);
+        return message_defer(session, stage);
     if (session->out)
-        return message_end(session, SMFIS_ACCEPT);
+        return message_accept(session, stage);
     return SMFIS_CONTINUE;
 }
 
 static sfsistat look(Session *session, MailStage stage, unsigned long no_reply_bit)
 {
+    static const CounterStage counted[] = {
+        [MAIL_STAGE_CONNECT] = COUNTER_CONNECT, [MAIL_STAGE_HELO] = COUNTER_HELO,
+        [MAIL_STAGE_MAIL] = COUNTER_MAIL,       [MAIL_STAGE_DATA] = COUNTER_DATA,
+        [MAIL_STAGE_HEADERS] = COUNTER_HEADERS, [MAIL_STAGE_MESSAGE] = COUNTER_MESSAGE,
+    };
+
     look_at_rules(session, stage);
-    return answer_found(session, no_reply_bit);
+    return answer_found(session, counted[stage], no_reply_bit);
 }
 
 static void choose_macros(const Settings *settings)
@@ -246,6 +296,7 @@ static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned l
 
     if (!session)
         return SMFIS_REJECT; /* of the negotiation: the MTA does what it does without us */
+    metric_add(filter->counters->connections_total, 1);
 
     session->can_skip = (steps & SMFIP_SKIP) != 0;
     session->can_ask = (actions & SMFIF_SETSYMLIST) != 0;
@@ -269,7 +320,7 @@ static sfsistat on_connect(SMFICTX *context, char *name, struct sockaddr *addres
     if (!session)
         session = session_new(context);
     if (!session)
-        return answer(SMFIP_NR_CONN, SMFIS_TEMPFAIL);
+        return defer_unknown(COUNTER_CONNECT, SMFIP_NR_CONN);
 
     mail_done(&session->mail);
     message_begin(session);
@@ -278,7 +329,7 @@ static sfsistat on_connect(SMFICTX *context, char *name, struct sockaddr *addres
     if (note_macros(session, context, MAIL_STAGE_CONNECT) < 0 ||
         origin_set(&session->mail, name, address, asked) < 0) {
         session_drop(session, context);
-        return answer(SMFIP_NR_CONN, SMFIS_TEMPFAIL);
+        return defer_unknown(COUNTER_CONNECT, SMFIP_NR_CONN);
     }
     return look(session, MAIL_STAGE_CONNECT, SMFIP_NR_CONN);
 }
@@ -288,12 +339,12 @@ static sfsistat on_helo(SMFICTX *context, char *name)
     Session *session = smfi_getpriv(context);
 
     if (!session)
-        return answer(SMFIP_NR_HELO, SMFIS_TEMPFAIL);
+        return defer_unknown(COUNTER_HELO, SMFIP_NR_HELO);
 
     message_begin(session);
     if (mail_set_helo(&session->mail, name) < 0) {
         session_drop(session, context);
-        return answer(SMFIP_NR_HELO, SMFIS_TEMPFAIL);
+        return defer_unknown(COUNTER_HELO, SMFIP_NR_HELO);
     }
     return look(session, MAIL_STAGE_HELO, SMFIP_NR_HELO);
 }
@@ -303,9 +354,10 @@ static sfsistat on_mail(SMFICTX *context, char **arguments)
     Session *session = smfi_getpriv(context);
 
     if (!session)
-        return answer(SMFIP_NR_MAIL, SMFIS_TEMPFAIL);
+        return defer_unknown(COUNTER_MAIL, SMFIP_NR_MAIL);
 
     message_begin(session);
+    session->begun = true;
     if (mail_set_envelope_from(&session->mail, arguments[0] ? arguments[0] : "") < 0 ||
         note_macros(session, context, MAIL_STAGE_MAIL) < 0)
         note_shortage(session);
@@ -330,7 +382,7 @@ static sfsistat on_data(SMFICTX *context)
     Session *session = smfi_getpriv(context);
 
     if (!session)
-        return SMFIS_TEMPFAIL;
+        return defer_unknown(COUNTER_DATA, 0);
     return look(session, MAIL_STAGE_DATA, 0);
 }
 
@@ -339,7 +391,7 @@ static sfsistat on_header(SMFICTX *context, char *name, char *value)
     Session *session = smfi_getpriv(context);
 
     if (!session)
-        return answer(SMFIP_NR_HDR, SMFIS_TEMPFAIL);
+        return defer_unknown(COUNTER_HEADERS, SMFIP_NR_HDR);
 
     if (!session->out && !session->shortage && mail_add_header(&session->mail, name, value) < 0)
         note_shortage(session);
@@ -351,10 +403,10 @@ static sfsistat on_end_of_headers(SMFICTX *context)
     Session *session = smfi_getpriv(context);
 
     if (!session)
-        return answer(SMFIP_NR_EOH, SMFIS_TEMPFAIL);
+        return defer_unknown(COUNTER_HEADERS, SMFIP_NR_EOH);
     look_at_rules(session, MAIL_STAGE_HEADERS);
     look_at_guards(session, context, MAIL_STAGE_HEADERS);
-    return answer_found(session, SMFIP_NR_EOH);
+    return answer_found(session, COUNTER_HEADERS, SMFIP_NR_EOH);
 }
 
 static sfsistat on_body(SMFICTX *context, unsigned char *chunk, size_t size)
@@ -363,14 +415,14 @@ static sfsistat on_body(SMFICTX *context, unsigned char *chunk, size_t size)
     uint64_t max = filter->settings->max_message;
 
     if (!session)
-        return SMFIS_TEMPFAIL;
+        return defer_unknown(COUNTER_BODY, 0);
     if (session->out)
-        return message_end(session, SMFIS_ACCEPT);
+        return message_accept(session, COUNTER_BODY);
 
     if (!session->shortage && mail_add_body(&session->mail, chunk, size, max) < 0)
         note_shortage(session);
     if (session->shortage)
-        return message_end(session, SMFIS_TEMPFAIL);
+        return message_defer(session, COUNTER_BODY);
     /* Only what comes after the limit tells that there is more than the limit. */
     if (session->can_skip && session->mail.body_total > max)
         return SMFIS_SKIP;
@@ -385,18 +437,23 @@ static sfsistat reply(SMFICTX *context, const char *code, const char *status, co
     return verdict;
 }
 
-static sfsistat give_verdict(SMFICTX *context, const Rule *rule, HandoverResult result)
+/* *ret_verdict is what becomes of the mail then. */
+static sfsistat give_verdict(SMFICTX *context, const Rule *rule, HandoverResult result,
+                             Verdict *ret_verdict)
 {
+    *ret_verdict = VERDICT_TEMPFAIL;
     switch (result) {
     case HANDOVER_TAKEN:
         break;
     case HANDOVER_PASS:
+        *ret_verdict = VERDICT_CONTINUE;
         return SMFIS_CONTINUE;
     case HANDOVER_DEFER:
         return reply(context, "451", "4.7.1", GUARD_OWN_REPLY, SMFIS_TEMPFAIL);
     }
 
-    switch ((Verdict)rule->verdict) {
+    *ret_verdict = (Verdict)rule->verdict;
+    switch (*ret_verdict) {
     case VERDICT_CONTINUE:
         return SMFIS_CONTINUE;
     case VERDICT_ACCEPT:
@@ -413,8 +470,9 @@ static sfsistat give_verdict(SMFICTX *context, const Rule *rule, HandoverResult 
             return SMFIS_CONTINUE;
         log_error("the MTA can't quarantine, the mail that rule \"%s\" would hold is put off",
                   rule->name);
-        return SMFIS_TEMPFAIL;
+        break;
     }
+    *ret_verdict = VERDICT_TEMPFAIL;
     return SMFIS_TEMPFAIL;
 }
 
@@ -423,29 +481,33 @@ static sfsistat on_end_of_message(SMFICTX *context)
     Session *session = smfi_getpriv(context);
     const Rule *matched[RULES_MATCHED_MAX];
     HandoverResult result;
+    Verdict verdict;
     sfsistat status;
     size_t n;
 
     if (!session)
-        return SMFIS_TEMPFAIL;
+        return defer_unknown(COUNTER_MESSAGE, 0);
 
     if (!session->out && note_macros(session, context, MAIL_STAGE_MESSAGE) < 0)
         note_shortage(session);
     look_at_rules(session, MAIL_STAGE_MESSAGE);
     look_at_guards(session, context, MAIL_STAGE_MESSAGE);
-    status = answer_found(session, 0);
+    status = answer_found(session, COUNTER_MESSAGE, 0);
     if (status != SMFIS_CONTINUE)
         return status;
     n = rules_result(&session->rules, matched);
     if (n == 0)
-        return message_end(session, SMFIS_ACCEPT);
+        return message_accept(session, COUNTER_MESSAGE);
 
     if (mail_set_queue_id(&session->mail, smfi_getsymval(context, unconst("i"))) < 0 ||
-        handover(filter->settings, filter->watch, &session->mail, matched, n, &result) < 0) {
+        handover(filter->settings, filter->watch, filter->counters, &session->mail, matched, n,
+                 &result) < 0) {
         note_shortage(session);
-        return message_end(session, SMFIS_TEMPFAIL);
+        return message_defer(session, COUNTER_MESSAGE);
     }
-    return message_end(session, give_verdict(context, matched[n - 1], result));
+    status = give_verdict(context, matched[n - 1], result, &verdict);
+    message_end(session, COUNTER_MESSAGE, verdict);
+    return status;
 }
 
 static sfsistat on_abort(SMFICTX *context)
@@ -462,9 +524,7 @@ static sfsistat on_close(SMFICTX *context)
     Session *session = smfi_getpriv(context);
 
     if (session) {
-        mail_done(&session->mail);
-        free(session);
-        smfi_setpriv(context, NULL);
+        session_free(session, context);
         filter->connection_closed(filter->userdata);
     }
     return SMFIS_CONTINUE;

@@ -6,14 +6,19 @@
  * (The adapter of libmilter.)
  */
 
+#include "milterd/counters.h"
 #include "milterd/settings.h"
 #include "milterd/watch.h"
+
+#include <stdatomic.h>
 
 typedef struct Filter {
     const Settings *settings;
     const Watch *watch; /* on the relay */
-    int listen_fd;      /* listening, non-blocking */
-    bool local;         /* it is a UNIX socket: steps need no reply */
+    const Counters *counters;
+    atomic_llong *n_connections; /* goes up and down with those that are open */
+    int listen_fd;               /* listening, non-blocking */
+    bool local;                  /* it is a UNIX socket: steps need no reply */
 
     /* After each connection that MTAs open and close in good order. Called by any thread. */
     void (*connection_closed)(void *userdata);

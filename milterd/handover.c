@@ -243,8 +243,35 @@ static void log_skip(const Rule *rule, Mail *mail)
                "no alert is made of a mail that its rule skips");
 }
 
-int handover(const Settings *settings, const Watch *watch, Mail *mail, const Rule *const *rules,
-             size_t n_rules, HandoverResult *ret_result)
+/* Sends all and waits, unless that is known to be in vain. */
+static void ask_relay(const Settings *settings, const Watch *watch, const Counters *counters,
+                      Alerts *alerts, usec_t deadline_usec)
+{
+    usec_t began = now_usec(CLOCK_MONOTONIC);
+
+    if (watch_allows(watch)) {
+        send_alerts(settings->relay.socket, alerts->items, alerts->n, deadline_usec);
+        metric_observe(counters->receipt_seconds, now_usec(CLOCK_MONOTONIC) - began);
+        return;
+    }
+    for (size_t i = 0; i < alerts->n; i++)
+        alerts->items[i].error = NOT_ASKED;
+}
+
+static void count_alerts(const Settings *settings, const Counters *counters, const Alerts *alerts)
+{
+    for (size_t i = 0; i < alerts->n; i++) {
+        const Alert *alert = &alerts->items[i];
+
+        counters_alert(counters, &settings->rules, alert->rule);
+        metric_add(counters->receipts[alert->error == 0 ? (size_t)alert->receipt.status
+                                                        : COUNTER_RECEIPT_NONE],
+                   1);
+    }
+}
+
+int handover(const Settings *settings, const Watch *watch, const Counters *counters, Mail *mail,
+             const Rule *const *rules, size_t n_rules, HandoverResult *ret_result)
 {
     usec_t began = now_usec(CLOCK_MONOTONIC), took;
     _cleanup_(alerts_done) Alerts alerts = {};
@@ -263,13 +290,9 @@ int handover(const Settings *settings, const Watch *watch, Mail *mail, const Rul
         *ret_result = HANDOVER_TAKEN;
         return 0;
     }
-    if (watch_allows(watch))
-        send_alerts(settings->relay.socket, alerts.items, alerts.n,
-                    began + settings->relay.timeout_usec);
-    else
-        for (size_t i = 0; i < alerts.n; i++)
-            alerts.items[i].error = NOT_ASKED;
+    ask_relay(settings, watch, counters, &alerts, began + settings->relay.timeout_usec);
     took = now_usec(CLOCK_MONOTONIC) - began;
+    count_alerts(settings, counters, &alerts);
     for (size_t i = 0; i < alerts.n; i++) {
         fates[i] = judge(alerts.items[i].error, &alerts.items[i].receipt);
         if (!fates[i].taken)

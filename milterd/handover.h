@@ -6,6 +6,7 @@
  * the mail.
  */
 
+#include "milterd/counters.h"
 #include "milterd/settings.h"
 #include "milterd/watch.h"
 
@@ -19,5 +20,5 @@ typedef enum HandoverResult {
  * says `skip`, sends them, waits for their receipts at most `relay.timeout`, and writes for each
  * alert the one line of log that tells its fate. Where `watch` knows that the relay does not
  * answer, nothing is sent and nothing waited for. 0 with *ret_result, or -ENOMEM. Thread-safe. */
-int handover(const Settings *settings, const Watch *watch, Mail *mail, const Rule *const *rules,
-             size_t n_rules, HandoverResult *ret_result);
+int handover(const Settings *settings, const Watch *watch, const Counters *counters, Mail *mail,
+             const Rule *const *rules, size_t n_rules, HandoverResult *ret_result);

@@ -4,9 +4,9 @@
  * Events in, steps of the pool out: each event source notes what happened and calls step(), which
  * does all that the pool says is due. A timer calls it when something is due later.
  *
- * The configuration that is in use belongs to the manager; workers have their own copy since
- * their fork. A reload reads the new one, opens its listeners, and only when both worked begins a
- * new generation in the pool; until its workers are ready those before serve on.
+ * The configuration that is in use, with all it asks for, belongs to the manager (resources.h);
+ * workers have their own copy since their fork. Only when a reload has worked a new generation
+ * begins in the pool; until its workers are ready those before serve on.
  */
 
 #include "milterd/manager.h"
@@ -21,8 +21,8 @@
 #include "common/log.h"
 #include "common/units.h"
 
-#include "milterd/listener.h"
 #include "milterd/pool.h"
+#include "milterd/resources.h"
 #include "milterd/workers.h"
 
 /* What stopping may take over the time of draining before the service manager kills us. */
@@ -32,9 +32,7 @@ typedef struct Manager {
     sd_event *event;
     sd_event_source *timer;
     const char *config_path;
-    Settings *settings;
-    Listeners listeners;
-    SharedBreaker *breaker; /* of the relay in use */
+    Resources resources;
     Pool pool;
     Workers workers;
     bool reload_wanted;
@@ -79,12 +77,20 @@ static void tell_service_manager(Manager *manager)
 /* The slots go round: each listener has as many workers as the others. */
 static const Listener *listener_of(const Manager *manager, size_t slot)
 {
-    return manager->listeners.items[slot % manager->listeners.n];
+    const Listeners *listeners = &manager->resources.listeners;
+
+    return listeners->items[slot % listeners->n];
 }
 
 static void start_step(Manager *manager, size_t slot)
 {
-    int r = workers_start(&manager->workers, slot, listener_of(manager, slot), manager->settings);
+    const WorkerSpec spec = {
+        .settings = manager->resources.settings,
+        .breaker = manager->resources.breaker,
+        .counters = manager->resources.counters,
+        .listener = listener_of(manager, slot),
+    };
+    int r = workers_start(&manager->workers, slot, &spec);
 
     if (r < 0) {
         log_error("cannot start a worker: %s; trying again later", strerrordesc_np(-r));
@@ -174,98 +180,25 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 static size_t n_slots(const Manager *manager)
 {
-    return settings_n_workers(manager->settings) * manager->listeners.n;
-}
-
-static void log_unused(const Manager *manager)
-{
-    size_t n = listeners_n_unused(&manager->listeners);
-
-    if (n > 0)
-        log_warning("the service manager handed us %zu socket%s that listen does not name, "
-                    "MTAs that connect there are not served",
-                    n, n == 1 ? "" : "s");
-}
-
-/* Says so in the log; the old configuration stays. */
-static int load_anew(const char *path, Settings **ret)
-{
-    _cleanup_(config_file_freep) ConfigFile *file = NULL;
-    Settings *settings = NULL;
-    int r;
-
-    r = settings_load(path, &settings, &file);
-    if (r == -ENOMEM) {
-        log_error("cannot reload %s: out of memory, keeping the old configuration", path);
-        return r;
-    }
-    for (size_t i = 0; i < config_n_warnings(file); i++)
-        log_warning("%s", config_warning_at(file, i));
-    for (size_t i = 0; i < config_n_errors(file); i++)
-        log_error("%s", config_error_at(file, i));
-    if (r < 0) {
-        log_error("%s has errors, keeping the old configuration", path);
-        return r;
-    }
-    *ret = settings;
-    return 0;
-}
-
-/* Another relay gets a breaker of its own; what workers knew of the same one holds on. */
-static int make_breaker(const Manager *manager, const Settings *settings, SharedBreaker **ret)
-{
-    int r = 0;
-
-    if (!streq(settings->relay.socket, manager->settings->relay.socket))
-        r = shared_breaker_new(ret);
-    if (r < 0)
-        log_error("cannot share memory: %s; keeping the old configuration", strerrordesc_np(-r));
-    return r;
-}
-
-static int take_settings(Manager *manager)
-{
-    _cleanup_(settings_freep) Settings *settings = NULL;
-    _cleanup_(shared_breaker_freep) SharedBreaker *breaker = NULL;
-    char reason[LISTENER_REASON_MAX];
-    int r;
-
-    r = load_anew(manager->config_path, &settings);
-    if (r < 0)
-        return r;
-    r = make_breaker(manager, settings, &breaker);
-    if (r < 0)
-        return r;
-    r = listeners_update(&manager->listeners, &settings->listen, settings->listen_mode,
-                         settings->listen_group, reason);
-    if (r < 0) {
-        log_error("%s; keeping the old configuration", reason);
-        return r;
-    }
-
-    if (breaker) {
-        shared_breaker_free(manager->breaker);
-        manager->breaker = steal_ptr(breaker);
-        manager->workers.breaker = manager->breaker;
-    }
-    settings_free(manager->settings);
-    manager->settings = steal_ptr(settings);
-    log_unused(manager);
-    return 0;
+    return settings_n_workers(manager->resources.settings) * manager->resources.listeners.n;
 }
 
 static void reload_now(Manager *manager)
 {
+    bool succeeded;
+
     manager->reload_wanted = false;
     manager->reloading = true;
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)now_here());
 
-    if (take_settings(manager) < 0) {
+    succeeded = resources_reload(&manager->resources, manager->config_path) == 0;
+    counters_reloaded(manager->resources.counters, succeeded);
+    if (!succeeded) {
         manager->trouble = "the last reload failed, an older configuration is in use";
         return;
     }
     manager->trouble = NULL;
-    pool_reload(&manager->pool, n_slots(manager), manager->settings->drain_timeout_usec);
+    pool_reload(&manager->pool, n_slots(manager), manager->resources.settings->drain_timeout_usec);
 }
 
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
@@ -290,10 +223,11 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
     if (manager->pool.stopping)
         return 0;
     log_notice("draining, for at most %s",
-               duration_human(manager->settings->drain_timeout_usec, timeout));
-    sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu",
-               (unsigned long long)(manager->settings->drain_timeout_usec + STOP_SPARE_USEC));
-    listeners_close(&manager->listeners);
+               duration_human(manager->resources.settings->drain_timeout_usec, timeout));
+    sd_notifyf(
+        0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu",
+        (unsigned long long)(manager->resources.settings->drain_timeout_usec + STOP_SPARE_USEC));
+    listeners_close(&manager->resources.listeners);
     pool_stop(&manager->pool);
     step(manager);
     return 0;
@@ -341,61 +275,56 @@ static int set_up_events(Manager *manager)
     return r < 0 ? r : 0;
 }
 
-static int set_up(Manager *manager)
+/* Sets the metrics that only we know. */
+static void on_metrics(void *userdata)
 {
-    char reason[LISTENER_REASON_MAX];
+    const Manager *manager = userdata;
+    const Counters *counters = manager->resources.counters;
+
+    metric_set(counters->connections, workers_n_connections(&manager->workers));
+    metric_set(counters->workers, (int64_t)pool_n_ready(&manager->pool));
+    metric_set(counters->relay_available, !shared_breaker_is_open(manager->resources.breaker));
+}
+
+static int set_up(Manager *manager, Settings *settings)
+{
     int r;
 
     r = set_up_events(manager);
     if (r < 0) {
         log_error("cannot set up events: %s", strerrordesc_np(-r));
+        settings_free(settings);
         return EX_OSERR;
     }
-    r = listeners_take_handed(&manager->listeners);
-    if (r < 0) {
-        log_error("cannot take sockets from the service manager: %s", strerrordesc_np(-r));
-        return EX_OSERR;
-    }
-    r = listeners_update(&manager->listeners, &manager->settings->listen,
-                         manager->settings->listen_mode, manager->settings->listen_group, reason);
-    if (r < 0) {
-        log_error("%s", reason);
-        return EX_UNAVAILABLE;
-    }
-    log_unused(manager);
-    r = shared_breaker_new(&manager->breaker);
-    if (r < 0) {
-        log_error("cannot share memory: %s", strerrordesc_np(-r));
-        return EX_OSERR;
-    }
+    r = resources_init(&manager->resources, manager->event, settings, on_metrics, manager);
+    if (r != 0)
+        return r;
     manager->workers = (Workers){
         .event = manager->event,
         .pool = &manager->pool,
-        .breaker = manager->breaker,
+        .restarts = manager->resources.counters->worker_restarts,
         .on_change = on_worker_change,
         .userdata = manager,
     };
-    pool_init(&manager->pool, n_slots(manager), manager->settings->drain_timeout_usec);
+    pool_init(&manager->pool, n_slots(manager), settings->drain_timeout_usec);
     return 0;
 }
 
 static void manager_done(Manager *manager)
 {
     workers_done(&manager->workers);
-    listeners_done(&manager->listeners);
+    resources_done(&manager->resources);
     pool_done(&manager->pool);
-    shared_breaker_free(manager->breaker);
     sd_event_source_unref(manager->timer);
     sd_event_unref(manager->event);
-    settings_free(manager->settings);
 }
 
 int manager_run(const char *config_path, Settings *settings)
 {
-    Manager manager = { .config_path = config_path, .settings = settings };
+    Manager manager = { .config_path = config_path };
     int r;
 
-    r = set_up(&manager);
+    r = set_up(&manager, settings);
     if (r == 0) {
         step(&manager);
         r = sd_event_loop(manager.event);

@@ -80,6 +80,7 @@ const ConfigKey settings_keys[] = {
     { "max_message", CONFIG_SIZE, offsetof(Settings, max_message), .fallback = "\"1M\"",
       .min = 1024, .max = 64 * (uint64_t)1024 * 1024 },
     { "relay", CONFIG_GROUP, offsetof(Settings, relay), .keys = relay_keys },
+    { "metrics", CONFIG_GROUP, offsetof(Settings, metrics), .keys = metrics_keys },
     { "profiles", CONFIG_STRINGS, offsetof(Settings, profile_folders), .fallback = PROFILES_DEFAULT,
       .max = SETTINGS_FOLDERS_MAX, .parse = check_folders },
     { "guards", CONFIG_STRINGS, offsetof(Settings, guards), .fallback = GUARDS_DEFAULT,

@@ -6,6 +6,7 @@
  */
 
 #include "common/config.h"
+#include "common/metrics-listen.h"
 #include "milterd/alert.h"
 #include "milterd/rules.h"
 
@@ -36,6 +37,7 @@ typedef struct Settings {
     usec_t idle_timeout_usec;
     uint64_t max_message; /* bytes of a body that are kept */
     RelaySettings relay;
+    MetricsSettings metrics;
     ConfigStrings profile_folders;
     ConfigStrings guards; /* names (guard.h) */
     ConfigItems redact;   /* RedactRule */

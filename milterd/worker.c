@@ -80,7 +80,7 @@ static int stop_accepting(int listen_fd)
 
 static void begin_drain(const Worker *worker)
 {
-    int r = stop_accepting(worker->spec->listen_fd);
+    int r = stop_accepting(worker->spec->listener->fd);
 
     if (r < 0) {
         log_error("cannot stop accepting connections: %s; leaving at once, open ones are cut",
@@ -194,8 +194,10 @@ _Noreturn void worker_run(const WorkerSpec *spec)
     filter = (Filter){
         .settings = spec->settings,
         .watch = &worker.watch,
-        .listen_fd = spec->listen_fd,
-        .local = spec->local,
+        .counters = spec->counters,
+        .n_connections = spec->n_connections,
+        .listen_fd = spec->listener->fd,
+        .local = spec->listener->address.family == AF_UNIX,
         .connection_closed = on_connection_closed,
         .userdata = &worker,
     };

@@ -6,8 +6,12 @@
  * drain (SIGUSR1), and then until its last connection has ended.
  */
 
+#include "milterd/counters.h"
+#include "milterd/listener.h"
 #include "milterd/settings.h"
 #include "milterd/shared-breaker.h"
+
+#include <stdatomic.h>
 
 /* What a worker writes, one byte each, into the pipe that it reports to the manager through. */
 #define WORKER_READY 'r'  /* it accepts connections */
@@ -16,9 +20,10 @@
 typedef struct WorkerSpec {
     const Settings *settings;
     SharedBreaker *breaker; /* of the relay that the settings name */
-    int listen_fd;
-    bool local; /* it is a UNIX socket */
+    const Counters *counters;
+    const Listener *listener;
     int report_fd;
+    atomic_llong *n_connections; /* open ones; the manager looks at it */
 } WorkerSpec;
 
 /* Runs in the child, which never comes back. Leaves the process with 0 after a drain. */

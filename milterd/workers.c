@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/wait.h>
 
@@ -17,14 +18,13 @@
 #include "common/log.h"
 #include "common/units.h"
 
-#include "milterd/worker.h"
-
 struct WorkerProcess {
     Workers *workers;
     pid_t pid;
     sd_event_source *exit_source;
     int report_fd;
     sd_event_source *report_source;
+    atomic_llong *n_connections; /* shared with the worker alone, so that it ends with it */
     WorkerProcess *next;
 };
 
@@ -49,11 +49,12 @@ static void process_free(WorkerProcess *process)
     sd_event_source_disable_unref(process->report_source);
     sd_event_source_disable_unref(process->exit_source);
     close_fd(process->report_fd);
+    munmap(process->n_connections, sizeof(*process->n_connections));
     free(process);
 }
 
-/* What of an end is worth a line, and how urgent it is. */
-static void log_end(const PoolWorker *worker, int status)
+/* Counts an end that nobody asked for. What of an end is worth a line, and how urgent it is. */
+static void note_end(const Workers *workers, const PoolWorker *worker, int status)
 {
     /* One that had not come so far as to take SIGUSR1 for a word has nothing to drain. */
     bool clean = (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
@@ -68,9 +69,11 @@ static void log_end(const PoolWorker *worker, int status)
         log_warning("worker %d %s while it drained", (int)worker->pid, text);
     else if (worker->phase == POOL_KILLED)
         log_debug("worker %d %s, by us", (int)worker->pid, text);
-    else
+    else {
         log_error("worker %d %s after %s%s; it is replaced", (int)worker->pid, text, lived,
                   worker->served ? "" : ", before it had served a connection");
+        metric_add(workers->restarts, 1);
+    }
 }
 
 static int on_end(sd_event_source *source, const siginfo_t *info, void *userdata)
@@ -88,7 +91,7 @@ static int on_end(sd_event_source *source, const siginfo_t *info, void *userdata
 
     if (pool_ended(workers->pool, process->pid, now_usec(CLOCK_MONOTONIC), workers_random(),
                    &worker))
-        log_end(&worker, status);
+        note_end(workers, &worker, status);
     process_free(process);
     workers->on_change(workers->userdata);
     return 0;
@@ -117,20 +120,6 @@ static int on_report(sd_event_source *source, int fd, uint32_t events, void *use
     return 0;
 }
 
-_Noreturn static void run_child(const Workers *workers, const Listener *listener,
-                                const Settings *settings, int report_fd)
-{
-    WorkerSpec spec = {
-        .settings = settings,
-        .breaker = workers->breaker,
-        .listen_fd = listener->fd,
-        .local = listener->address.family == AF_UNIX,
-        .report_fd = report_fd,
-    };
-
-    worker_run(&spec);
-}
-
 static int watch(Workers *workers, WorkerProcess *process)
 {
     int r;
@@ -149,35 +138,56 @@ static int watch(Workers *workers, WorkerProcess *process)
     return r < 0 ? r : 0;
 }
 
-int workers_start(Workers *workers, size_t slot, const Listener *listener, const Settings *settings)
+/* Linked in, and without a process yet. `ret_report_fd` is the worker's end of the pipe. */
+static int process_new(Workers *workers, WorkerProcess **ret, int *ret_report_fd)
 {
     WorkerProcess *process;
     int report[2], r;
+    void *count;
 
     process = calloc(1, sizeof(*process));
     if (!process)
         return -ENOMEM;
-    if (pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0) {
+    count = mmap(NULL, sizeof(*process->n_connections), PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (count == MAP_FAILED || pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0) {
         r = -errno;
+        if (count != MAP_FAILED)
+            munmap(count, sizeof(*process->n_connections));
         free(process);
         return r;
     }
-
-    process->pid = child_fork("milterd-worker", (int[]){ listener->fd, report[1] }, 2);
-    if (process->pid == 0)
-        run_child(workers, listener, settings, report[1]);
-    close(report[1]);
-    if (process->pid < 0) {
-        r = process->pid;
-        close(report[0]);
-        free(process);
-        return r;
-    }
-
     process->workers = workers;
+    process->n_connections = count;
     process->report_fd = report[0];
     process->next = workers->processes;
     workers->processes = process;
+
+    *ret_report_fd = report[1];
+    *ret = process;
+    return 0;
+}
+
+int workers_start(Workers *workers, size_t slot, const WorkerSpec *spec)
+{
+    WorkerSpec own = *spec;
+    WorkerProcess *process;
+    int r;
+
+    r = process_new(workers, &process, &own.report_fd);
+    if (r < 0)
+        return r;
+    own.n_connections = process->n_connections;
+
+    process->pid = child_fork("milterd-worker", (int[]){ own.listener->fd, own.report_fd }, 2);
+    if (process->pid == 0)
+        worker_run(&own);
+    close(own.report_fd);
+    if (process->pid < 0) {
+        r = process->pid;
+        process_free(process);
+        return r;
+    }
 
     r = watch(workers, process);
     if (r == 0)
@@ -188,8 +198,17 @@ int workers_start(Workers *workers, size_t slot, const Listener *listener, const
         process_free(process);
         return r;
     }
-    log_debug("started worker %d on %s", (int)process->pid, listener->name);
+    log_debug("started worker %d on %s", (int)process->pid, own.listener->name);
     return 0;
+}
+
+int64_t workers_n_connections(const Workers *workers)
+{
+    int64_t n = 0;
+
+    for (const WorkerProcess *process = workers->processes; process; process = process->next)
+        n += atomic_load(process->n_connections);
+    return n;
 }
 
 void workers_done(Workers *workers)

@@ -416,12 +416,13 @@ static void rule_that_skips_makes_no_alert(void **state)
     _cleanup_mail_ Mail mail = mail_of_text("Subject: s\n\nx");
     HandoverResult result = HANDOVER_DEFER;
     const Watch watch = {}; /* nobody is asked: there is no relay */
+    const Counters counters = {};
     const Rule *rule;
 
     load(folder, "profiles = ( );\nrelay: { socket = \"/nonexistent/relay.sock\"; };\n"
                  "rules: ( { name = \"r\"; " EVERY " skip = true; verdict = \"accept\"; } );");
     rule = folder->settings->rules.items[0];
-    assert_int_equal(handover(folder->settings, &watch, &mail, &rule, 1, &result), 0);
+    assert_int_equal(handover(folder->settings, &watch, &counters, &mail, &rule, 1, &result), 0);
     assert_int_equal(result, HANDOVER_TAKEN);
 }
 
@@ -431,6 +432,7 @@ static void read_log(Folder *folder, const char *verdict, char said[static 1024]
     _cleanup_mail_ Mail mail = mail_of_text("Subject: s\nMessage-ID: <1@x>\n\nx");
     _cleanup_close_ int stderr_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     const Watch watch = {};
+    const Counters counters = {};
     HandoverResult result;
     char rules[256];
     const Rule *rule;
@@ -445,7 +447,7 @@ static void read_log(Folder *folder, const char *verdict, char said[static 1024]
     rule = folder->settings->rules.items[0];
     assert_return_code(pipe2(fds, O_CLOEXEC | O_NONBLOCK), errno);
     assert_return_code(dup2(fds[1], STDERR_FILENO), errno);
-    handover(folder->settings, &watch, &mail, &rule, 1, &result);
+    handover(folder->settings, &watch, &counters, &mail, &rule, 1, &result);
     dup2(stderr_fd, STDERR_FILENO);
     n = read(fds[0], said, 1023);
     said[MAX(n, 0)] = '\0';
