@@ -345,6 +345,7 @@ void guards_log(const GuardFinding *finding, Mail *mail, const char *queue_id)
 
     const LogField fields[] = {
         { "queue_id", queue_id },
+        { "client", mail->client },
         { "message_id", message_id },
         { "guard", finding->name },
     };

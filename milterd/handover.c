@@ -207,6 +207,7 @@ static void log_fate(const Alert *alert, const Fate *fate, const Mail *mail, Ver
     const LogField fields[] = {
         { "id", record->id },
         { "queue_id", mail->queue_id },
+        { "client", mail->client },
         { "message_id", record_field(record, "message_id") },
         { "rule", alert->rule->name },
         { "profile", record_field(record, "profile") },
@@ -234,6 +235,7 @@ static void log_skip(const Rule *rule, Mail *mail)
 
     const LogField fields[] = {
         { "queue_id", mail->queue_id },
+        { "client", mail->client },
         { "message_id", message_id },
         { "rule", rule->name },
         { "verdict", verdict_names[rule->verdict] },

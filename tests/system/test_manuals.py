@@ -72,7 +72,7 @@ def test_fields_that_the_page_for_operators_names_are_logged():
         for path in (SOURCES / folder).glob("*.c"):
             logged |= set(re.findall(r'\{ "([a-z_]+)", ', path.read_text()))
     page = (MAN / "xmpp-alerts.7").read_text()
-    named = set(re.findall(r"\b([A-Z_]+)=\S", page)) | {
+    named = set(re.findall(r"\b([A-Z][A-Z_]*)=\S", page)) | {
         name for line in re.findall(r"^\.Cm ([A-Z_ ,]+?)(?: ,)?$", page, re.M)
         for name in line.split(" , ")}
 
