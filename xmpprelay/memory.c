@@ -15,8 +15,28 @@ typedef union Block {
     max_align_t align;
 } Block;
 
+#define LOOK_EACH 64 /* changes; to ask for CPU time is a system call */
+
+void memory_watch(Memory *memory)
+{
+    if (memory->fatal_usec > 0)
+        memory->watched_usec = now_usec(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static void look_at_time(Memory *memory)
+{
+    if (memory->fatal_usec == 0 || ++memory->n_changes % LOOK_EACH != 0)
+        return;
+    if (now_usec(CLOCK_PROCESS_CPUTIME_ID) - memory->watched_usec > memory->fatal_usec) {
+        log_error("%s kept us busy for more than %.1f s at once", memory->name,
+                  (double)memory->fatal_usec / USEC_PER_SEC);
+        _exit(EXIT_FAILURE);
+    }
+}
+
 static void count(Memory *memory, size_t size)
 {
+    look_at_time(memory);
     if (size > memory->fatal_bytes || memory->used_bytes > memory->fatal_bytes - size) {
         log_error("%s made us need more than %zu MB at once", memory->name,
                   memory->fatal_bytes >> 20);

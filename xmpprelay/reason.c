@@ -63,6 +63,8 @@ void reason_note_log(ReasonNotes *notes, const char *area, const char *message)
     } else if (streq(area, "conn")) {
         if (starts(message, "Couldn't start TLS"))
             notes->tls_failed = true;
+        else if (starts(message, "SENT: <stream:error")) /* nothing else makes it send one */
+            notes->parse_error = true;
     } else if (streq(area, "auth")) {
         if (starts(message, "Cannot authenticate with known methods"))
             notes->no_mechanism = true;

@@ -5,7 +5,9 @@
  *
  * Memory: the library and expat below it allocate through memory.h. Past STREAM_MEMORY_MAX the
  * step ends the stream; past four times that, within one read, the process ends. What is freed
- * before we are online is wiped, since the password passes through there.
+ * before we are online is wiped, since the password passes through there. Until then nothing that
+ * is honest takes long to read, but entities can be declared, whose text grows without end; so a
+ * read that does ends the process, too.
  *
  * Reading: the library takes 4096 bytes in each xmpp_run_once(), while a TLS record has up to
  * 16384, and what OpenSSL has decrypted already is seen by no poll(). It reads no further record
@@ -14,9 +16,12 @@
  * bytes received (TCP_INFO) less those unread (FIONREAD).
  *
  * Reasons: the library keeps to itself why a connection failed, and says it in its debug log only.
- * Until we are online watch_log() listens to that; then it stops, because formatting all that
- * for nobody costs as much as the work itself. None of that log leaves this file: it
- * holds the password.
+ * watch_log() listens to that. None of that log leaves this file: it holds the password.
+ *
+ * Garbage: from what is no XML the library does not recover, and goes on as if nothing was. Once we
+ * are online its log is not listened to all the time, because formatting it for nobody costs
+ * as much as the work itself; only when there should be nothing to say, for then the error that
+ * it sends to the server comes into view, and while what was read did not end with a stanza.
  *
  * Its callbacks for certificates and sockets know no userdata; hence the one static pointer.
  */
@@ -74,7 +79,10 @@ struct Stream {
     usec_t deadline_usec; /* to be online, CLOCK_MONOTONIC */
     usec_t heard_usec;
     uint64_t taken;       /* bytes out of the socket… */
-    uint64_t stanza_from; /* … and how many when the last stanza was over */
+    uint64_t unread;      /* … still in it, when last asked */
+    uint64_t stanza_from; /* how many were taken when the last stanza was over */
+    bool stanza_ended;    /* in the last run of the library */
+    bool ragged;          /* what was read last ended no stanza */
     bool closing, disconnected, over;
     ReasonNotes notes; /* established and online are there */
     EndCause cause;
@@ -155,9 +163,9 @@ static void online(Stream *stream)
     }
     stream->notes.online = true;
     stream->heard_usec = now_usec(CLOCK_MONOTONIC);
-    stream->log.handler = NULL;
     xmpp_conn_set_pass(stream->conn, NULL);
     stream->memory.wiping = false;
+    stream->memory.fatal_usec = 0;
     explicit_bzero(stream->password, strlen(stream->password));
     xmpp_handler_add(stream->conn, on_stanza, NULL, NULL, NULL, stream);
     stream->handlers->on_online(stream->userdata);
@@ -206,7 +214,8 @@ static int connect_next(Stream *stream)
         return -ENOMEM;
     stream->fd = -1;
     stream->disconnected = false;
-    stream->taken = stream->stanza_from = 0;
+    stream->taken = stream->stanza_from = stream->unread = 0;
+    stream->ragged = false;
     stream->notes = (ReasonNotes){};
     snprintf(stream->notes.address, sizeof(stream->notes.address),
              strchr(address->host, ':') ? "[%.46s]:%u" : "%.46s:%u", address->host, address->port);
@@ -308,7 +317,10 @@ int stream_new(const Account *account, const char *password, const StreamHandler
         .account = account,
         .handlers = handlers,
         .userdata = userdata,
-        .memory = { .name = account->name, .fatal_bytes = 4 * STREAM_MEMORY_MAX, .wiping = true },
+        .memory = { .name = account->name,
+                    .fatal_bytes = 4 * STREAM_MEMORY_MAX,
+                    .wiping = true,
+                    .fatal_usec = STREAM_BUSY_USEC },
         .memory_hooks = { memory_allocate, memory_free, memory_reallocate, &stream->memory },
         .log = { watch_log, stream },
         .fd = -1,
@@ -535,6 +547,7 @@ static int on_stanza(xmpp_conn_t *conn, xmpp_stanza_t *stanza, void *userdata)
         return 1;
     stream->heard_usec = now_usec(CLOCK_MONOTONIC);
     stream->stanza_from = stream->taken;
+    stream->stanza_ended = true;
     if (streq(name, "message"))
         receive_message(stream, stanza);
     else if (streq(name, "presence"))
@@ -551,16 +564,23 @@ uint64_t stream_bytes_taken(uint64_t before, uint64_t received, uint64_t unread)
     return received < before + unread ? before : received - unread;
 }
 
-static uint64_t bytes_taken(const Stream *stream)
+static void look_for_unread(Stream *stream)
+{
+    int unread = 0;
+
+    if (stream->fd >= 0 && ioctl(stream->fd, FIONREAD, &unread) == 0)
+        stream->unread = (uint64_t)unread;
+}
+
+static uint64_t bytes_taken(Stream *stream)
 {
     struct tcp_info info = {};
     socklen_t size = sizeof(info);
-    int unread = 0;
 
-    if (stream->fd < 0 || getsockopt(stream->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 ||
-        ioctl(stream->fd, FIONREAD, &unread) < 0)
+    if (stream->fd < 0 || getsockopt(stream->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
         return stream->taken;
-    return stream_bytes_taken(stream->taken, info.tcpi_bytes_received, (uint64_t)unread);
+    look_for_unread(stream);
+    return stream_bytes_taken(stream->taken, info.tcpi_bytes_received, stream->unread);
 }
 
 static void disconnected(Stream *stream)
@@ -590,10 +610,21 @@ static void check_bounds(Stream *stream)
              "the server of %s sent a stanza larger than any should be (1 MB, or 16 MB in memory)",
              stream->domain);
     if (stream->notes.parse_error)
-        over(stream, END_NETWORK,
-             "the server of %s sent what is no XML; check accounts.host, accounts.port and "
-             "accounts.tls",
-             stream->domain);
+        over(stream, END_NETWORK, "the server of %s sent what is no XML%s", stream->domain,
+             stream->notes.online ? ", in the midst of the stream"
+                                  : "; check accounts.host, accounts.port and accounts.tls");
+}
+
+/* One run of the library. */
+static void run_once(Stream *stream)
+{
+    bool quiet = stream->unread == 0 && stream_queue_length(stream) == 0;
+
+    if (stream->notes.online)
+        stream->log.handler = quiet || stream->ragged ? watch_log : NULL;
+    stream->stanza_ended = false;
+    memory_watch(&stream->memory);
+    xmpp_run_once(stream->ctx, 0);
 }
 
 /* Reads and writes until there is nothing left, or enough is done for one turn. */
@@ -602,14 +633,17 @@ static bool pump(Stream *stream)
     usec_t began = now_usec(CLOCK_MONOTONIC);
     int idle = 0;
 
+    look_for_unread(stream);
     for (int reads = 0; idle < READS_PER_RECORD && reads < READS_PER_STEP; reads++) {
         uint64_t taken;
 
-        xmpp_run_once(stream->ctx, 0);
+        run_once(stream);
         check_bounds(stream);
         if (stream->over || stream->disconnected)
             return false;
         taken = bytes_taken(stream);
+        if (taken != stream->taken)
+            stream->ragged = !stream->stanza_ended;
         idle = taken == stream->taken ? idle + 1 : 0;
         stream->taken = taken;
         if (now_usec(CLOCK_MONOTONIC) - began > STEP_USEC)

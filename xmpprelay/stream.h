@@ -29,6 +29,9 @@
 #define STREAM_STANZA_MAX ((uint64_t)1 << 20)
 #define STREAM_MEMORY_MAX ((size_t)16 << 20)
 
+/* CPU time that one read may take until we are online. */
+#define STREAM_BUSY_USEC (2 * USEC_PER_SEC)
+
 #define STREAM_TEXT_MAX 160 /* bytes of a server's text that are kept for people */
 
 typedef struct Stream Stream;

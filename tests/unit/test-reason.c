@@ -93,6 +93,24 @@ static void reason_of_odd_log_lines_is_bounded(void **state)
     assert_true(strlen(notes.tls_error) < sizeof(notes.tls_error));
 }
 
+static void reason_of_garbage_is_said_whoever_notes_it(void **state)
+{
+    static const char *const lines[][2] = {
+        { "xmpp", "parse error [HTTP/1.1 400]" },
+        { "conn", "SENT: <stream:error><invalid-xml/></stream:error>" },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(lines); i++) {
+        ReasonNotes notes = {};
+
+        reason_note_log(&notes, "xmpp", "connection successful");
+        reason_note_log(&notes, "conn", "SENT: <message><body>&lt;stream:error></body></message>");
+        assert_false(notes.parse_error);
+        reason_note_log(&notes, lines[i][0], lines[i][1]);
+        check(&notes, END_NETWORK, "no XML");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +120,7 @@ int main(void)
         cmocka_unit_test(reason_of_certificate_is_believed_before_all_else),
         cmocka_unit_test(reason_of_policy_is_poison_only_when_online),
         cmocka_unit_test(reason_of_odd_log_lines_is_bounded),
+        cmocka_unit_test(reason_of_garbage_is_said_whoever_notes_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
