@@ -143,7 +143,7 @@ def in_the_clear(run):
 
 
 @scenario("cut-upon-a-message", "the connection is reset each time that one message is on its way: "
-          "it is set aside, and all others arrive", prepare=in_the_clear)
+          "it is set aside, and all others arrive", prepare=in_the_clear, short=True)
 def cut_upon_a_message(run):
     number, = run.load.poison
     wait_until(lambda: number in run.load.accepted, "the mail to be taken")
