@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Runs scenarios, prints what became of each, and the table."""
 
+import contextlib
 import importlib
+import multiprocessing
+import queue
 import statistics
 import time
 import traceback
@@ -91,31 +94,109 @@ def table(rows):
 
 
 def tell(scenario, kind, seed, verdict, folder, took, say=print):
+    """All at once, since several may tell at a time."""
     doubled = sum(times - 1 for _, _, times in verdict.doubled)
     recovery = "-" if verdict.recovery is None else f"{verdict.recovery:.1f} s"
-    say(f"{scenario.name} {kind} seed {seed}: {verdict.mails} mails, {len(verdict.lost)} lost, "
-        f"{doubled} doubled, {verdict.out_of_order} out of order, gap {verdict.gap:.1f} s, "
-        f"recovery {recovery} ({took:.0f} s)", flush=True)
+    lines = [f"{scenario.name} {kind} seed {seed}: {verdict.mails} mails, {len(verdict.lost)} lost, "
+             f"{doubled} doubled, {verdict.out_of_order} out of order, gap {verdict.gap:.1f} s, "
+             f"recovery {recovery} ({took:.0f} s)"]
     if verdict.lost:
-        say(f"    lost: {verdict.lost[:10]}", flush=True)
+        lines.append(f"    lost: {verdict.lost[:10]}")
     if verdict.doubled:
-        say(f"    doubled: {verdict.doubled[:10]}", flush=True)
-    for line in verdict.strange[:3]:
-        say(f"    never sent: {line}", flush=True)
-    for line in verdict.problems:
-        say(f"    {line}", flush=True)
+        lines.append(f"    doubled: {verdict.doubled[:10]}")
+    lines += [f"    never sent: {line}" for line in verdict.strange[:3]]
+    lines += [f"    {line}" for line in verdict.problems]
     if folder:
-        say(f"    logs: {folder}", flush=True)
+        lines.append(f"    logs: {folder}")
+    say("\n".join(lines), flush=True)
 
 
-def run_all(world, jobs, logs, keep=False, until=None):
-    """jobs: (scenario, server, seed), in order; gives the rows of the table."""
-    rows = {}
-    for scenario, kind, seed in jobs:
-        if until and time.monotonic() > until:
-            break
-        began = time.monotonic()
-        verdict, folder = run_once(world, scenario, kind, seed, logs, keep)
-        tell(scenario, kind, seed, verdict, folder, time.monotonic() - began)
-        rows.setdefault((scenario.name, kind), Row(scenario, kind)).add(verdict)
-    return list(rows.values())
+class Jobs:
+    """(scenario, server, seed), in order, until the time is over."""
+
+    def __init__(self, jobs, until=None):
+        self._jobs = iter(jobs)
+        self._until = until
+
+    def __iter__(self):
+        for job in self._jobs:
+            if self._until and time.monotonic() > self._until:
+                return
+            yield job
+
+
+class Rows:
+    """The rows of the table, in the order of their first runs."""
+
+    def __init__(self):
+        self._rows = {}
+
+    def add(self, scenario, kind, verdict):
+        self._rows.setdefault((scenario.name, kind), Row(scenario, kind)).add(verdict)
+
+    @property
+    def all(self):
+        return list(self._rows.values())
+
+
+def run_and_tell(world, job, logs, keep):
+    scenario, kind, seed = job
+    began = time.monotonic()
+    verdict, folder = run_once(world, scenario, kind, seed, logs, keep)
+    tell(scenario, kind, seed, verdict, folder, time.monotonic() - began)
+    return verdict
+
+
+def run_all(world, jobs, logs, keep=False):
+    """One after the other in one world; gives the rows of the table."""
+    rows = Rows()
+    for job in jobs:
+        rows.add(job[0], job[1], run_and_tell(world, job, logs, keep))
+    return rows.all
+
+
+def work(make_world, todo, done, logs, keep):
+    """A process of its own: takes what is to do, one after the other, until there is None."""
+    world = None
+    try:
+        world = make_world()
+        while job := todo.get():
+            name, kind, seed = job
+            done.put((name, kind, run_and_tell(world, (SCENARIOS[name], kind, seed), logs, keep)))
+    finally:
+        if world:
+            world.close()
+
+
+def run_in_parallel(make_world, count, jobs, logs, keep=False):
+    """As many at a time as `count`, each in a world of its own."""
+    todo, done = multiprocessing.Queue(), multiprocessing.Queue()
+    workers = [multiprocessing.Process(target=work, args=(make_world, todo, done, logs, keep))
+               for _ in range(count)]
+    rows, running = Rows(), 0
+
+    def take():
+        while True:
+            with contextlib.suppress(queue.Empty):
+                name, kind, verdict = done.get(timeout=1)
+                return rows.add(SCENARIOS[name], kind, verdict)
+            if not all(worker.is_alive() for worker in workers):
+                raise Failure("a process with a world of its own has ended")
+
+    for worker in workers:
+        worker.start()
+    try:
+        for scenario, kind, seed in jobs:
+            if running == count:
+                take()
+                running -= 1
+            todo.put((scenario.name, kind, seed))
+            running += 1
+        for _ in range(running):
+            take()
+    finally:
+        for _ in workers:
+            todo.put(None)
+        for worker in workers:
+            worker.join()
+    return rows.all

@@ -19,6 +19,7 @@ class Scenario:
     seconds: float = 5.0  # that the mails are spread over
     servers: tuple = SERVERS
     short: bool = False  # whether the short form has it
+    sanitizers: bool = True  # whether programs built with them can pass it
     # By server: how many messages may be said twice in a run, and why.
     doubled: dict = field(default_factory=dict)
     limit: float = 240.0  # seconds from the end of the fault until all must be said

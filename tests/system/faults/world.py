@@ -38,6 +38,7 @@ LOGS = ("log/*.log", "relay/*.conf", "relay/spool.db*", "milter/*.conf", "postfi
 class World:
     def __init__(self, build, quick=False, sanitizers=False):
         self.quick = quick
+        self.sanitizers = sanitizers
         self.place = Place("mx-faults-")
         if sanitizers:
             known = self.place.file("lsan.supp", (
@@ -130,11 +131,11 @@ class Run:
         self.milterd.start()
         self.relay.wait_ready()
 
-    def add_reader(self, account="reader", nick=None, rooms=None):
+    def add_reader(self, account="reader", nick=None, rooms=None, resource=None):
         return Reader(
             self.server, self.world.authority, f"{account}@{self.server.domain}",
             ACCOUNTS[account], rooms or list(self.rooms.values()), nick or account,
-            log=self.place / "log" / "reader.log")
+            log=self.place / "log" / "reader.log", resource=resource)
 
     # For scenarios.
 

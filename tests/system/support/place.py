@@ -51,7 +51,7 @@ class Place:
     def __init__(self, prefix="mx-"):
         self.path = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
         self.path.chmod(0o755)
-        self._ports = set()
+        self._ports = {}  # number → what others see that it is taken by
         self.processes = []
 
     def __truediv__(self, name):
@@ -70,18 +70,25 @@ class Place:
         return path
 
     def port(self):
-        """A loopback port that nobody uses, below those that the kernel gives to clients."""
+        """A loopback port that nobody uses, below those that the kernel gives to clients.
+
+        An abstract socket of its name keeps other test sessions from it, also while no server
+        listens there.
+        """
         while True:
             port = random.randrange(15000, 32000)
             if port in self._ports:
                 continue
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
+            taken = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                taken.bind(f"\0milter-xmpp-tests-{port}")
+                with socket.socket() as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     probe.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-            self._ports.add(port)
+            except OSError:
+                taken.close()
+                continue
+            self._ports[port] = taken
             return port
 
     def process(self, name, argv, **options):
@@ -92,6 +99,8 @@ class Place:
     def close(self, keep=False):
         for process in reversed(self.processes):
             process.kill()
+        for taken in self._ports.values():
+            taken.close()
         if not keep:
             shutil.rmtree(self.path, ignore_errors=True)
 

@@ -15,7 +15,8 @@ PROGRAM = Path(__file__).with_name("xmpp_reader.py")
 class Reader:
     """Joins the rooms on start() and collects until close()."""
 
-    def __init__(self, server, authority, jid, password, rooms, nick="reader", log=None):
+    def __init__(self, server, authority, jid, password, rooms, nick="reader", log=None,
+                 resource=None):
         self.rooms = rooms
         self.events = []
         self.seen = {}  # (room, the archive's id or else the stanza's) → message, in order
@@ -25,7 +26,7 @@ class Reader:
         self.child = subprocess.Popen(
             [sys.executable, "-u", str(PROGRAM), "--jid", jid, "--password", password,
              "--port", str(server.port), "--ca-file", str(authority.certificate),
-             "--nick", nick, *rooms],
+             "--nick", nick, *(["--resource", resource] if resource else []), *rooms],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=open(log, "ab") if log else subprocess.DEVNULL,
             text=True, start_new_session=True)

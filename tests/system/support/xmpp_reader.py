@@ -62,7 +62,8 @@ def tell_a_person(event, fields):
 
 class Reader(slixmpp.ClientXMPP):
     def __init__(self, options, rooms, newest):
-        super().__init__(f"{options.jid}/reader-{uuid.uuid4().hex[:8]}", options.password)
+        resource = options.resource or f"reader-{uuid.uuid4().hex[:8]}"
+        super().__init__(f"{options.jid}/{resource}", options.password)
         self.options = options
         self.rooms = rooms
         self.newest = newest  # of each room: the archive's id of the last message seen there
@@ -106,7 +107,9 @@ class Reader(slixmpp.ClientXMPP):
             asyncio.ensure_future(self.on_joined(sender.bare))
         else:
             kind = "left" if xml.get("type") == "unavailable" else "entered"
-            tell(kind, room=sender.bare, nick=sender.resource)
+            item = xml.find(f".//{MUC_USER}item")
+            tell(kind, room=sender.bare, nick=sender.resource,
+                 jid=None if item is None else item.get("jid"))
 
     async def on_joined(self, room):
         # A room can't be joined twice at once, so this is the first or a new connection.
@@ -230,6 +233,7 @@ async def main():
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--ca-file", required=True)
     parser.add_argument("--nick", default="reader")
+    parser.add_argument("--resource", help="that of others is taken from them")
     parser.add_argument("--human", action="store_true", help="plain lines; no commands")
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("rooms", nargs="*")
