@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from support.place import children_of, run, wait_until
+from support.service_manager import ServiceManager
 
 
 @pytest.fixture
@@ -320,44 +321,13 @@ def test_second_relay_on_the_same_spool_is_refused(relayed):
     assert "only one relay" in done.stderr
 
 
-class ServiceManager:
-    """The other end of sd_notify(), with a store for descriptors."""
-
-    def __init__(self, folder):
-        self.path = folder / "notify.sock"
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(str(self.path))
-        self.path.chmod(0o777)
-        self.socket.settimeout(20)
-
-    def wait_stored(self, name):
-        while True:
-            text, fds, _, _ = socket.recv_fds(self.socket, 4096, 8)
-            lines = text.decode().splitlines()
-            if "FDSTORE=1" in lines:
-                assert f"FDNAME={name}" in lines
-                fd, = fds
-                return fd
-            assert not fds
-
-    def start_with(self, process, fd, name):
-        """Starts it once more, with what was stored."""
-        plain = process.argv
-        process.argv = ["/bin/bash", "-c",
-                        'exec 3<&"$KEPT"; LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"', *plain]
-        process.env |= {"KEPT": str(fd), "LISTEN_FDNAMES": name}
-        process.pass_fds = (fd,)
-        process.start()
-
-
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 def test_datagrams_wait_for_the_next_process_in_the_service_managers_hands(bridge, end):
     relay = bridge.relay
     bridge.start_reader()
-    manager = ServiceManager(relay.folder)
-    relay.process.env |= {"NOTIFY_SOCKET": str(manager.path)}
+    manager = ServiceManager(relay.process, relay.folder, "records")
     relay.start().wait_ready()
-    kept = manager.wait_stored("records")
+    manager.wait_stored()
     path = os.stat(relay.socket)
 
     relay.process.send_signal(end)
@@ -369,10 +339,10 @@ def test_datagrams_wait_for_the_next_process_in_the_service_managers_hands(bridg
     threading.Event().wait(0.5)
     assert not answers  # sent, and nobody there to answer
 
-    manager.start_with(relay.process, kept, "records")
+    manager.start_again()
     asking.join()
     assert answers == ["accepted"]
     bridge.reader.wait_message("alert 0.")
     assert os.stat(relay.socket).st_ino == path.st_ino
     assert Sender(relay).ask({"id": "later", "text": "alert 1."}) == "accepted"
-    os.close(kept)
+    manager.close()

@@ -7,6 +7,7 @@ to give up. `accepted` holds the numbers that were answered with 250, or that se
 """
 
 import collections
+import contextlib
 import random
 import smtplib
 import subprocess
@@ -36,6 +37,8 @@ class Load:
         self.accepted = {}  # number → when
         self.errors = collections.Counter()  # what was answered instead of 250
         self.poison = set()  # numbers of mails that are large, and that no room shall have
+        self.larger = {}  # number → bytes that the mail has behind what a room shows of it
+        self.asking = 0  # SMTP sessions that wait for the answer to a mail
         self.giving_up = threading.Event()
         self._lock = threading.Lock()
         self._seconds = seconds
@@ -70,7 +73,8 @@ class Load:
                 f"Date: {formatdate(localtime=True)}\r\n"
                 f"Message-ID: <{number}.{self._seed}@load.mail.test>\r\n\r\n"
                 f"This is number {number}.\r\nThe disk of web{number % 9} is full.\r\n"
-                + ("more and more of it\r\n" * 900 if number in self.poison else "")).encode()
+                + ("more and more of it\r\n" * 900 if number in self.poison else "")
+                + "more and more of it\r\n" * (self.larger.get(number, 0) // 21)).encode()
 
     def wait_accepted(self, count, timeout=120):
         wait_until(lambda: len(self.accepted) >= count or self.failure,
@@ -108,6 +112,16 @@ class Load:
         with self._lock:
             self.accepted[number] = time.time()
 
+    @contextlib.contextmanager
+    def _ask(self):
+        with self._lock:
+            self.asking += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.asking -= 1
+
     def _wait(self, pause, chance):
         self.giving_up.wait(pause * 2 * chance.random())
 
@@ -121,7 +135,8 @@ class Load:
                     if not session:
                         session, left = self.postfix.session(), MAILS_IN_A_SESSION
                     left -= 1
-                    code, text = session_send(session, mail)
+                    with self._ask():
+                        code, text = session_send(session, mail)
                 except (OSError, smtplib.SMTPException) as error:
                     code, text = type(error).__name__, ""
                     session = self._end(session)

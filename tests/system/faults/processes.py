@@ -4,12 +4,16 @@
 import contextlib
 import os
 import signal
+import threading
+import time
 
+from support import mails
 from support.place import can_connect, wait_until
 
 from . import disk
 from .scenario import scenario
 
+LETTER_MAX = 10  # seconds; a busy machine
 FORGETFUL = {"ejabberd": (32, "killed, Mnesia forgets the end of the archive as well as the rooms' "
                               "history, so nothing tells what of the two windows of unconfirmed "
                               "messages had arrived")}
@@ -204,11 +208,32 @@ def session_hangs(run):
     run.over()
 
 
-@scenario("relay-hangs", "SIGSTOP of the relay process for 45 s", mails=300, seconds=50,
-          servers=("prosody",))
+@scenario("relay-hangs", "SIGSTOP of the relay process for 45 s; letters don't wait for it",
+          mails=300, seconds=50, servers=("prosody",))
 def relay_hangs(run):
     run.some_are_through(0.05, 0.2)
-    stand_still(run, run.relay.process.pid, run.lasts(45, 8))
+    over = threading.Event()
+    letters = threading.Thread(target=write_letters, args=(run, over))
+    letters.start()
+    try:
+        stand_still(run, run.relay.process.pid, run.lasts(45, 8))
+    finally:
+        over.set()
+        letters.join()
+
+
+def write_letters(run, over):
+    """Mails that are no alerts, one after the other."""
+    sent = 0
+    while not over.wait(1):
+        sent += 1
+        began = time.monotonic()
+        code, text = run.postfix.send(mails.plain(f"Letter {sent}"))
+        took = time.monotonic() - began
+        if code != 250 or took > LETTER_MAX:
+            run.problem(f"a letter was answered with {code} {text} after {took:.1f} s")
+    if not sent:
+        run.problem("no letter was sent")
 
 
 @scenario("worker-hangs", "SIGSTOP of a worker of milterd for 45 s", mails=300, seconds=50,

@@ -97,6 +97,9 @@ def not_authorized(run):
     most = 12 if run.quick else 8
     if tries > most:
         run.problem(f"{tries} tries with a wrong password in {time.monotonic() - began:.0f} s")
+    account, = run.relay.status()["accounts"]
+    if "password" not in account.get("reason", ""):
+        run.problem(f"the status does not tell why there is no connection: {account}")
     set_password(run, "alertbot-secret")
     run.over()
 

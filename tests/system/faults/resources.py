@@ -9,6 +9,9 @@ from support.place import children_of, run as command
 from .scenario import scenario
 
 
+# Sanitizers want some terabytes: the scenarios with sanitizers=False are not for them.
+MILTERD_SPACE = 160 << 20
+RELAY_SPACE = 40 << 20
 LIFTED = {"nofile": "1024", "as": "unlimited"}
 
 
@@ -32,6 +35,22 @@ def few_descriptors_run(run):
     run.over()
 
 
+def little_memory(run):
+    run.load.smtp_sessions(40)
+    run.load.larger = {n: run.chance.randrange(100_000, 2_000_000)
+                       for n in range(0, run.scenario.mails, 3)}
+    for daemon, limit in ((run.milterd, MILTERD_SPACE), (run.relay, RELAY_SPACE)):
+        daemon.process.argv = ["prlimit", f"--as={limit}", *daemon.process.argv]
+
+
+@scenario("little-memory", "both daemons have little address space from the start, with 40 SMTP "
+          "sessions and large mails", prepare=little_memory, mails=300, seconds=8, sanitizers=False)
+def little_memory_run(run):
+    run.some_are_through()
+    run.begin()
+    run.over()
+
+
 @scenario("no-descriptors", "for 5 s no process of ours can open a descriptor", mails=300,
           seconds=12)
 def no_descriptors(run):
@@ -40,7 +59,7 @@ def no_descriptors(run):
 
 
 @scenario("no-memory", "for 5 s no process of ours can have more memory than it has", mails=300,
-          seconds=12)
+          seconds=12, sanitizers=False)
 def no_memory(run):
     squeeze(run, "as", lambda pid: 1024 * next(
         int(line.split()[1]) for line in Path(f"/proc/{pid}/status").read_text().splitlines()

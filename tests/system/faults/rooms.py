@@ -163,3 +163,30 @@ def two_relays(run):
         second.stop()
     run.over()
     run.reader.wait_message("SECOND", count=20)
+
+
+def address_of(run, known):
+    """The full address of the relay's connection, as the owner of a room sees it; None while it is
+    one of those that were known before."""
+    seen = [e["jid"] for e in run.reader.events
+            if e["event"] == "entered" and e["nick"] == NICK
+            and (e["jid"] or "").startswith(bot(run) + "/")]
+    return seen[-1] if seen and seen[-1] not in known else None
+
+
+@scenario("moved-out", "another connection of the account takes the relay's own address, three "
+          "times", seconds=12, mails=300)
+def moved_out(run):
+    taken = set()
+    for part in range(3):
+        run.some_are_through(0.1 + part * 0.2, 0.25 + part * 0.2)
+        address = wait_until(lambda: address_of(run, taken), "the relay to be in a room")
+        taken.add(address)
+        mark = len(run.relay.process.log_text())
+        run.begin()
+        thief = run.add_reader("alertbot", nick=f"thief{part}", rooms=[run.rooms["ops"]],
+                               resource=address.partition("/")[2])
+        run.helpers.append(thief)
+        thief.wait_event("online")
+        run.relay.process.wait_log("another connection took the place of ours", start=mark)
+        run.over()

@@ -1,12 +1,21 @@
 # SPDX-License-Identifier: MIT
 """Who else writes to the relay's socket, and how; and a relay that is restarted under load."""
 
+import collections
+import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
+import time
+
+from support.place import wait_until
+from support.service_manager import ServiceManager
 
 from .scenario import scenario
+from .traffic import CONTINUE, SKIP, Session, header, split
 
 FLOODER = "games"  # a user that is neither ours nor the MTA's
 PROGRAMS = {
@@ -179,3 +188,120 @@ def milterd_restarted(run):
         run.milterd.stop()
         run.restart(run.milterd)
         run.over()
+
+
+# Many mails in the hands of the workers, and no relay
+
+WAITING = 200
+CROWD_THREADS = 20
+
+
+class Crowd:
+    """Mails that are shown to the filter up to their ends, all at once, each in a session of its
+    own; they are of the load like all others."""
+
+    def __init__(self, run, count):
+        self.load = run.load
+        self.path = run.milterd.socket
+        numbers = range(run.load.total, run.load.total + count)
+        self.sessions = {n: Session(self.path) for n in numbers}
+        self.answers = collections.Counter()  # the first one of each
+        self.asked = []
+        run.load.total += count
+        run.helpers.append(self)
+        self.threads = [threading.Thread(target=self._work, args=(numbers[part::CROWD_THREADS],))
+                        for part in range(CROWD_THREADS)]
+        for thread in self.threads:
+            thread.start()
+
+    def _work(self, numbers):
+        for number in numbers:
+            self.sessions[number].open().client()
+            self._ask(number)
+            self.asked.append(number)
+        for number in numbers:
+            first = answer = self.sessions[number].read()[0]
+            # What is put off comes again, as any MTA would have it.
+            while answer != CONTINUE:
+                time.sleep(1)
+                self._ask(number)
+                answer = self.sessions[number].read()[0]
+            self.load.accepted[number] = time.time()
+            self.answers[first.decode()] += 1
+
+    def _ask(self, number):
+        session = self.sessions[number]
+        headers, body = split(self.load.mail(number))
+        answers = session.headers([header(*pair) for pair in headers]), session.body(body)
+        assert set(answers) <= {CONTINUE, SKIP}, answers
+        session.end(b"%d" % number)
+
+    def wait_asked(self):
+        """Until all wait for the relay."""
+        def all_asked():
+            # libmilter's pool may miss that a session has something to say, and look for it when
+            # another one ends; where there is much mail, one always does.
+            for _ in range(4):
+                with socket.socket(socket.AF_UNIX) as another:
+                    another.connect(str(self.path))
+            return len(self.asked) == len(self.sessions)
+        wait_until(all_asked, lambda: f"the mails to come; {len(self.asked)} are there")
+
+    def take_answers(self):
+        """Gives how often what was answered at first."""
+        for thread in self.threads:
+            thread.join(60)
+        return self.answers
+
+    def close(self):
+        for session in self.sessions.values():
+            session.close()
+
+
+def patient(run):
+    run.milterd.relay_extra = 'timeout = "25s";'  # Postfix waits for 30 s here
+
+
+def kept_socket(run):
+    patient(run)
+    run.manager = ServiceManager(run.relay.process, run.relay.folder, "records")
+    run.helpers.append(run.manager)
+
+
+def restart_while_many_wait(run, end, start):
+    """The relay hangs while so many mails come, and ends, and starts again."""
+    run.some_are_through(0.1, 0.5)
+    run.begin()
+    run.relay.process.send_signal(signal.SIGSTOP)
+    crowd = Crowd(run, WAITING)
+    crowd.wait_asked()
+    run.wait(run.chance.uniform(1, 3))
+    run.relay.process.send_signal(end)
+    run.relay.process.send_signal(signal.SIGCONT)
+    run.relay.process.wait()
+    run.wait(run.chance.uniform(0, 1.5))
+    start()
+    run.over()
+    answers = crowd.take_answers()
+    # Of what one that is killed had read and not answered nobody tells those who wait for it,
+    # where the socket goes on.
+    if answers[CONTINUE.decode()] < WAITING - (WAITING // 10 if end == signal.SIGKILL else 0):
+        run.problem(f"the mails that waited were answered {dict(answers)}")
+
+
+@scenario("restarted-while-200-wait", "the relay ends while 200 mails wait for it; they are taken "
+          "by the next one", prepare=patient)
+def restarted_while_200_wait(run):
+    end = run.chance.choice([signal.SIGTERM, signal.SIGKILL])
+    restart_while_many_wait(run, end, run.relay.start)
+
+
+@scenario("socket-kept-while-200-wait", "the same, and the service manager keeps the socket",
+          prepare=kept_socket)
+def socket_kept_while_200_wait(run):
+    run.manager.wait_stored()
+    before = os.stat(run.relay.socket).st_ino
+    end = run.chance.choice([signal.SIGTERM, signal.SIGKILL])
+    restart_while_many_wait(run, end, run.manager.start_again)
+    if os.stat(run.relay.socket).st_ino != before:
+        run.problem("the relay made its socket anew, though it was kept")
