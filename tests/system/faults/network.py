@@ -43,6 +43,10 @@ def must_be_given_up(run, before, since):
     took = time.monotonic() - since
     if took > GIVEN_UP + SLACK:
         run.problem(f"a silent server was given up after {took:.1f} s only")
+    # Once for each time, with what happens next.
+    told = re.findall(r"session main ended: .+; next try in \S+", run.relay.process.log_text())
+    if len(told) != ends(run) or len(told) != before + 1:
+        run.problem(f"the log tells of {ends(run)} ends, not of {before + 1}: {told[-3:]}")
 
 
 @scenario("port-closed", "nobody listens at the server's port for 15 s", prepare=with_proxy,

@@ -65,6 +65,9 @@ def stanza_too_large(run):
     wait_until(lambda: run.relay.status()["failed"] == len(names),
                "the large message to be set aside", timeout=120)
     run.over()
+    told = len(re.findall(r"failed, set aside: ", run.relay.process.log_text()))
+    if told != len(names):
+        run.problem(f"the log tells {told} times, not {len(names)} times, that it is set aside")
     # Prosody may reset the connection so fast that nobody hears why: such an end proves nothing.
     ended = len(re.findall(r"violated its policy", run.relay.process.log_text()))
     # With others in flight, then alone twice at most, for each destination.
