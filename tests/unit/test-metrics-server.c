@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -294,6 +295,33 @@ static void server_survives_a_client_that_leaves(void **state)
     }
 }
 
+/* A client that can't be taken in for want of descriptors waits, and the loop does not spin. */
+static void server_without_descriptors_rests_and_goes_on(void **state)
+{
+    Fixture *fixture = *state;
+    _cleanup_close_ int fd = connect_unix(fixture);
+    _cleanup_free_ char *text = NULL;
+    struct rlimit before, none;
+    unsigned turns = 0;
+    usec_t until;
+
+    assert_true(send(fd, "GET / HTTP/1.1\r\n" HOST, 27, MSG_NOSIGNAL) > 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    until = now_usec(CLOCK_MONOTONIC) + 500 * USEC_PER_MSEC;
+    while (now_usec(CLOCK_MONOTONIC) < until) {
+        sd_event_run(fixture->event, 50 * USEC_PER_MSEC);
+        turns++;
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_in_range(turns, 5, 400);
+
+    text = talk(fixture, fd, 5 * USEC_PER_SEC);
+    assert_int_equal(strncmp(text, "HTTP/1.1 200 ", 13), 0);
+}
+
 /* Loopback addresses with ports that the kernel has just given and taken back. */
 static unsigned free_port(void)
 {
@@ -434,6 +462,7 @@ int main(void)
         TEST(server_ends_slow_clients_and_serves_those_that_wait),
         TEST(server_sleeps_while_clients_say_nothing),
         TEST(server_survives_a_client_that_leaves),
+        TEST(server_without_descriptors_rests_and_goes_on),
         TEST(server_moves_ends_and_starts_again),
         TEST(server_stays_where_it_is_when_it_can_not_move),
         cmocka_unit_test(server_addresses_are_numeric_and_errors_say_how),
