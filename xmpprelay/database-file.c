@@ -190,6 +190,7 @@ static int look_at_mark(Database *database, const char *path, const DatabaseForm
 
 int database_check(Database *database, const char *sql, char reason[static DATABASE_REASON_MAX])
 {
+    static const char preamble[] = "*** in database main ***\n"; /* there is no other one */
     _cleanup_(statement_freep) Statement *statement = NULL;
     const char *found;
     int r;
@@ -204,6 +205,8 @@ int database_check(Database *database, const char *sql, char reason[static DATAB
     found = statement_text(statement, 0);
     if (found && streq(found, "ok"))
         return 0;
+    if (found && strncmp(found, preamble, strlen(preamble)) == 0)
+        found += strlen(preamble);
     snprintf(reason, DATABASE_REASON_MAX, "%.300s", found ? found : "it can't be checked");
     for (char *c = reason; *c; c++) /* one line of the log */
         if (*c == '\n')

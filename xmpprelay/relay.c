@@ -374,6 +374,10 @@ int relay_run(const char *config_path, Settings *settings)
         log_error("the event loop ended: %s", strerror(-r));
         return EX_OSERR;
     }
+    if (spool_n_waiting(relay.spool) > 0 && spool_disk_check(relay.spool) == SPOOL_REMOVED)
+        log_error("%s was removed or replaced, and the %" PRIu64
+                  " alerts that waited in it are lost",
+                  relay.settings->spool.path, spool_n_waiting(relay.spool));
     log_notice("stopped; alerts waiting: %" PRIu64, spool_n_waiting(relay.spool));
     return EX_OK;
 }

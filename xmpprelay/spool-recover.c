@@ -406,7 +406,7 @@ static int give_to_owner(const char *path, const char *log, const char *working)
         return 0;
     if (stat(path, &st) < 0 && stat(log, &st) < 0)
         return -errno;
-    return chown(working, st.st_uid, st.st_gid) < 0 ? -errno : 0;
+    return lchown(working, st.st_uid, st.st_gid) < 0 ? -errno : 0;
 }
 
 static int put_in_place(const char *path, const char *working, SpoolRecovered *ret)

@@ -183,3 +183,12 @@ def test_spool_damaged_under_the_running_relay_ends_it_and_is_recovered(bridge):
     wait_until(lambda: relay.status()["waiting"] == 0, "what was recovered to be said", 120)
     # Two thirds of the file were whole; some alerts have one page there and one here.
     assert len({m["body"].split(".")[0] for m in bridge.reader.messages("alert ")}) > 80
+
+
+def test_alerts_that_are_lost_with_a_removed_spool_are_told(bridge):
+    relay = bridge.relay.start()
+    fill(relay, 2)
+    for path in relay.folder.glob("spool.db*"):
+        path.unlink()
+    relay.stop()
+    relay.process.wait_log("was removed or replaced, and the 2 alerts that waited in it are lost")
