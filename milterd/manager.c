@@ -282,7 +282,7 @@ static void on_metrics(void *userdata)
     const Counters *counters = manager->resources.counters;
 
     metric_set(counters->connections, workers_n_connections(&manager->workers));
-    metric_set(counters->workers, (int64_t)pool_n_ready(&manager->pool));
+    metric_set(counters->workers, (int64_t)pool_n_serving(&manager->pool));
     metric_set(counters->relay_available, !shared_breaker_is_open(manager->resources.breaker));
 }
 

@@ -52,6 +52,11 @@ size_t pool_n_ready(const Pool *pool)
     return count(pool, POOL_READY, true);
 }
 
+size_t pool_n_serving(const Pool *pool)
+{
+    return count(pool, POOL_READY, false);
+}
+
 size_t pool_n_draining(const Pool *pool)
 {
     return count(pool, POOL_DRAINING, false);

@@ -95,6 +95,7 @@ void pool_reload(Pool *pool, size_t n_slots, usec_t drain_usec);
 /* Drains all and starts no more. */
 void pool_stop(Pool *pool);
 
-size_t pool_n_ready(const Pool *pool); /* of the present generation */
+size_t pool_n_ready(const Pool *pool);   /* of the present generation */
+size_t pool_n_serving(const Pool *pool); /* ready and not draining, also of those before */
 size_t pool_n_draining(const Pool *pool);
 bool pool_is_complete(const Pool *pool); /* each slot of the present one has a ready worker */

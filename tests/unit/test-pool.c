@@ -210,12 +210,15 @@ static void pool_reload_drains_old_only_when_all_new_are_ready(void **state)
     new[0] = start_ready(&pool, now);
     new[1] = start(&pool, now);
     expect(&pool, now, POOL_NOTHING);
+    assert_int_equal(pool_n_ready(&pool), 1);
+    assert_int_equal(pool_n_serving(&pool), 3);
     pool_ready(&pool, new[1]);
     assert_int_equal(expect(&pool, now, POOL_DRAIN).pid, old[0]);
     assert_int_equal(expect(&pool, now, POOL_DRAIN).pid, old[1]);
     assert_int_equal(expect(&pool, now, POOL_NOTHING).at_usec, now + DRAIN);
     assert_int_equal(pool_n_draining(&pool), 2);
     assert_int_equal(pool_n_ready(&pool), 2);
+    assert_int_equal(pool_n_serving(&pool), 2);
     end(&pool, old[0], now);
     end(&pool, old[1], now);
     assert_int_equal(expect(&pool, now, POOL_NOTHING).at_usec, USEC_INFINITY);
