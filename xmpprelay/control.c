@@ -22,6 +22,7 @@ static ControlTest *free_test(Control *control)
 static int test_begin(Control *control, uint64_t client, const Json *request, Json **ret)
 {
     const char *destination = request_string(request, "destination");
+    const char *id = request_string(request, "id");
     uint64_t random[2];
     ControlTest *test;
     int r;
@@ -30,6 +31,8 @@ static int test_begin(Control *control, uint64_t client, const Json *request, Js
         return answer_refusal(ret, "test needs the name of a destination");
     if (settings_find_destination(control->settings, destination) < 0)
         return control_unknown_destination(control, destination, ret);
+    if (id && (!record_id_is_valid(id) || strncmp(id, "test-", strlen("test-")) != 0))
+        return answer_refusal(ret, "the id of a test begins with \"test-\"");
     test = free_test(control);
     if (!test)
         return answer_refusal(ret, "%d tests wait for their fate already; wait for one of them",
@@ -39,8 +42,11 @@ static int test_begin(Control *control, uint64_t client, const Json *request, Js
         return -EIO;
     test->client = client;
     test->began_usec = now_usec(CLOCK_MONOTONIC);
-    snprintf(test->id, sizeof(test->id), "test-%016llx%016llx", (unsigned long long)random[0],
-             (unsigned long long)random[1]);
+    if (id)
+        snprintf(test->id, sizeof(test->id), "%s", id);
+    else
+        snprintf(test->id, sizeof(test->id), "test-%016llx%016llx", (unsigned long long)random[0],
+                 (unsigned long long)random[1]);
     r = control->owner.on_test(control->owner.userdata, destination, test->id);
     if (r < 0) {
         test->client = 0;

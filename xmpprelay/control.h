@@ -16,7 +16,8 @@
  *   retry     id | all         failed entries are queued again, at their old place
  *   drop      id               waiting and failed entries of a record are given up
  *   pause, resume  destination one destination, or without it all
- *   test      destination      posts a message; the answer comes with its fate
+ *   test      destination, id  posts a message, under an id that begins with "test-" if one is
+ * given; the answer comes with its fate
  *
  * Who may connect is decided by the socket's mode and group. All functions are called from the
  * event loop's thread.

@@ -10,11 +10,13 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sysexits.h>
 
 #include "common/json.h"
+#include "common/record.h"
 #include "common/text.h"
 #include "common/units.h"
 #include "xmpprelay/ctl-print.h"
@@ -24,7 +26,7 @@
 
 typedef struct Ctl {
     const char *path;
-    bool as_json, failed;
+    bool as_json, failed, drop;
     size_t limit; /* of a list; 0: all of it */
     usec_t timeout_usec;
     int fd;
@@ -45,6 +47,7 @@ static const char usage_text[] =
     "  resume [DESTINATION]     post them again\n"
     "  test DESTINATION         post a message and wait for the room's echo\n"
     "\n"
+    "  -d, --drop               test: give up a message that is not delivered in time\n"
     "  -f, --failed             queue: only what has failed\n"
     "  -j, --json               answers as JSON\n"
     "  -n, --limit NUMBER       queue, history: only the first so many\n"
@@ -378,30 +381,71 @@ static int do_resume(const Ctl *ctl, const char *argument)
     return do_pause_resume(ctl, "resume", argument);
 }
 
+/* Under an id that nobody else has, by which it can be given up. */
+static Json *test_request_new(const char *destination, char ret_id[static RECORD_ID_MAX + 1])
+{
+    Json *request = request_new("test", "destination", destination);
+    uint64_t random[2];
+
+    if (!request || getrandom(random, sizeof(random), 0) != sizeof(random))
+        return json_free(request);
+    snprintf(ret_id, RECORD_ID_MAX + 1, "test-%016llx%016llx", (unsigned long long)random[0],
+             (unsigned long long)random[1]);
+    return json_set_string(request, "id", ret_id) < 0 ? json_free(request) : request;
+}
+
+/* Over a connection of its own: on this one the answer about the test may come still. */
+static void give_up_test(const Ctl *ctl, const char *id)
+{
+    _cleanup_json_ Json *answer = NULL;
+    Ctl other = *ctl;
+
+    if (ctl_connect(&other) != 0)
+        return;
+    if (ask_once(&other, "drop", "id", id, &answer) == 0)
+        fprintf(stderr, "xmpprelayctl: %s was dropped\n", id);
+    close(other.fd);
+}
+
+static int test_failed(const Ctl *ctl, const char *id)
+{
+    if (ctl->drop)
+        give_up_test(ctl, id);
+    else
+        fprintf(stderr,
+                "xmpprelayctl: %s stays in the spool; xmpprelayctl status says what is wrong\n",
+                id);
+    return EX_TEMPFAIL;
+}
+
 static int do_test(const Ctl *ctl, const char *argument)
 {
     _cleanup_free_ char *clean = NULL;
-    _cleanup_json_ Json *answer = NULL;
-    char buffer[UNITS_TEXT_MAX];
+    _cleanup_json_ Json *answer = NULL, *request = NULL;
+    char buffer[UNITS_TEXT_MAX], id[RECORD_ID_MAX + 1];
     const char *reason;
     double delay;
     bool delivered;
-    int r = ask_once(ctl, "test", "destination", argument, &answer);
+    int r;
 
-    if (r == EX_TEMPFAIL)
-        fail(r, "the test message stays in the spool; xmpprelayctl status says what is wrong");
+    request = test_request_new(argument, id);
+    if (!request)
+        return fail(EX_OSERR, "out of memory");
+    r = ask(ctl, request, &answer);
     if (r != 0)
-        return r;
+        return r == EX_TEMPFAIL ? test_failed(ctl, id) : r;
     reason = json_as_string(json_get(answer, "reason"), "no reason was given");
     clean = text_clean_line_dup(reason, strlen(reason));
     delivered = json_as_bool(json_get(answer, "delivered"), false);
     delay = json_as_number(json_get(answer, "delay"), 0);
     if (ctl->as_json) {
         r = print_json(answer);
-        return r != 0 ? r : delivered ? 0 : EX_TEMPFAIL;
+        return r != 0 || delivered ? r : test_failed(ctl, id);
     }
-    if (!delivered)
-        return fail(EX_TEMPFAIL, "the test was not delivered: %s", clean ? clean : "");
+    if (!delivered) {
+        (void)fail(EX_TEMPFAIL, "the test was not delivered: %s", clean ? clean : "");
+        return test_failed(ctl, id);
+    }
     printf("%s: delivered after %s\n", argument,
            duration_human((usec_t)(delay * (double)USEC_PER_SEC), buffer));
     return 0;
@@ -442,6 +486,8 @@ static int run(Ctl *ctl, const char *name, char **arguments, int n)
                                                                  : "exactly one argument");
         if (ctl->failed && command->run != do_queue)
             return fail(EX_USAGE, "--failed goes with queue alone; see xmpprelayctl --help");
+        if (ctl->drop && command->run != do_test)
+            return fail(EX_USAGE, "--drop goes with test alone; see xmpprelayctl --help");
         if (ctl->limit > 0 && command->run != do_queue && command->run != do_history)
             return fail(EX_USAGE, "--limit goes with queue and history; see xmpprelayctl --help");
         r = ctl_connect(ctl);
@@ -466,16 +512,24 @@ static int parse_limit(const char *text, size_t *ret)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "failed", no_argument, NULL, 'f' },       { "json", no_argument, NULL, 'j' },
-        { "limit", required_argument, NULL, 'n' },  { "timeout", required_argument, NULL, 'T' },
-        { "socket", required_argument, NULL, 's' }, { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' },      {},
+        { "drop", no_argument, NULL, 'd' },
+        { "failed", no_argument, NULL, 'f' },
+        { "json", no_argument, NULL, 'j' },
+        { "limit", required_argument, NULL, 'n' },
+        { "timeout", required_argument, NULL, 'T' },
+        { "socket", required_argument, NULL, 's' },
+        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },
+        {},
     };
     Ctl ctl = { .path = CONTROL_PATH, .timeout_usec = 30 * USEC_PER_SEC, .fd = -1 };
     int option, status;
 
-    while ((option = getopt_long(argc, argv, "fjn:T:s:hV", options, NULL)) >= 0)
+    while ((option = getopt_long(argc, argv, "dfjn:T:s:hV", options, NULL)) >= 0)
         switch (option) {
+        case 'd':
+            ctl.drop = true;
+            break;
         case 'f':
             ctl.failed = true;
             break;

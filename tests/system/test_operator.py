@@ -155,6 +155,23 @@ def test_test_posts_and_waits_for_the_echo(running):
     assert len(running.reader.archive()) == 1
 
 
+def test_test_that_is_not_delivered_can_be_given_up(running):
+    running.relay.ctl("pause", "ops")
+    kept = running.relay.ctl("-T", "1s", "test", "ops", check=False)
+    assert kept.returncode == 75 and "stays in the spool" in kept.stderr
+    dropped = running.relay.ctl("-T", "1s", "--drop", "test", "ops", check=False)
+    assert dropped.returncode == 75 and "was dropped" in dropped.stderr
+
+    first, = json.loads(running.relay.ctl("--json", "queue").stdout)
+    last, = json.loads(running.relay.ctl("--json", "history").stdout)
+    assert first["id"] in kept.stderr and first["state"] == "queued"
+    assert last["id"] in dropped.stderr and last["state"] == "dropped"
+    running.relay.ctl("resume", "ops")
+    running.reader.wait_message("no action is needed")
+    assert running.relay.ctl("--drop", "test", "ops").returncode == 0
+    assert len(running.reader.archive()) == 2
+
+
 def test_unknown_destination_for_test_fails(running):
     done = running.relay.ctl("test", "nowhere", check=False)
 
@@ -237,7 +254,8 @@ def test_exit_statuses_of_xmpprelayctl(running):
     assert status("resume") == 0
     for wrong in ([], ["sleep"], ["show"], ["status", "now"], ["--frob", "status"],
                   ["-T", "soon", "status"], ["--failed", "history"],
-                  ["-n", "0", "queue"], ["-n", "many", "queue"], ["-n", "1", "status"]):
+                  ["-n", "0", "queue"], ["-n", "many", "queue"], ["-n", "1", "status"],
+                  ["--drop", "queue"]):
         assert status(*wrong) == 64, wrong
     for refused in (["show", "unknown"], ["drop", "unknown"], ["retry", "unknown"],
                     ["pause", "nowhere"], ["test", "nowhere"]):
