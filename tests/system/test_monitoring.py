@@ -22,7 +22,7 @@ OTHERS = """
     milterd_build_info milterd_connections_total milterd_connections milterd_messages_total
     milterd_aborted_total milterd_alerts_total milterd_receipts_total milterd_guarded_total
     milterd_workers milterd_worker_restarts_total milterd_relay_available milterd_reloads_total
-    milterd_last_reload_successful milterd_start_time_seconds milterd_script_errors_total
+    milterd_last_reload_successful milterd_start_time_seconds
     xmpprelay_build_info xmpprelay_start_time_seconds xmpprelay_receipts_total
     xmpprelay_delivered_total xmpprelay_failed_total xmpprelay_entries xmpprelay_spool_entries
     xmpprelay_spool_entries_limit xmpprelay_oldest_waiting_seconds xmpprelay_session_up
