@@ -246,7 +246,12 @@ async def main():
         asyncio.Event().wait() if options.human else follow_commands(current))
     while not commands.done():
         reader = current[0] = Reader(options, options.rooms, newest)
-        reader.connect((options.host, options.port))
+        server = (options.host, options.port)
+        if slixmpp.__version_info__ < (1, 9):
+            reader.connect(server)
+        else:
+            reader.enable_direct_tls = False
+            reader.connect(*server)
         await asyncio.wait([reader.over, commands], return_when=asyncio.FIRST_COMPLETED)
         if commands.done():
             reader.disconnect(wait=0.5)
