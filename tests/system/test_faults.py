@@ -2,13 +2,15 @@
 """The short form of tests/system/faults: one seed of the quick scenarios, on one server each."""
 
 import os
+import random
 from types import SimpleNamespace
 
 import pytest
 
-from faults import oracle
+from faults import oracle, runner
 from faults.runner import load_scenarios, run_once
 from faults.world import World
+from support.place import Failure, Place
 
 SHORT = sorted((s for s in load_scenarios().values() if s.short), key=lambda s: s.name)
 
@@ -75,3 +77,52 @@ def test_judge_sees_what_is_out_of_order():
     verdict = oracle.Verdict(out_of_order=0)
     oracle.judge_room(run, verdict, "ops", "r", {0: 7, 1: 8})
     assert verdict.out_of_order == 1
+
+
+# Several at a time.
+
+class Nowhere:
+    """A world of which only a file is seen."""
+
+    def __init__(self, folder):
+        self.file = folder / f"world-{os.getpid()}"
+        self.file.touch()
+
+    def close(self):
+        self.file.unlink()
+
+
+def jobs(count):
+    some = sorted(load_scenarios().values(), key=lambda s: s.name)[:2]
+    return [(scenario, "prosody", seed) for scenario in some for seed in range(count)]
+
+
+def test_runs_at_a_time_are_each_in_one_table(monkeypatch, tmp_path):
+    def run(world, job, logs, keep):
+        (tmp_path / f"ran-{job[0].name}-{job[2]}").write_text(world.file.name)
+        return oracle.Verdict(mails=job[2], lost=[1] if job[2] == 3 else [])
+
+    monkeypatch.setattr(runner, "run_and_tell", run)
+    rows = runner.run_in_parallel(lambda: Nowhere(tmp_path), 3, jobs(4), None)
+    assert [(row.seeds, row.failed, sum(v.mails for v in row.verdicts)) for row in rows] \
+        == [(4, 1, 6)] * 2
+    assert len(list(tmp_path.glob("ran-*"))) == 8
+    assert not list(tmp_path.glob("world-*"))
+
+
+def test_process_that_dies_ends_all(monkeypatch, tmp_path):
+    monkeypatch.setattr(runner, "run_and_tell", lambda *_: os._exit(1))
+    with pytest.raises(Failure):
+        runner.run_in_parallel(lambda: Nowhere(tmp_path), 2, jobs(4), None)
+
+
+def test_places_do_not_take_the_same_port():
+    places, ports = [], []
+    for _ in range(3):
+        random.seed("the same numbers")
+        places.append(Place())
+        ports.append(places[-1].port())
+    random.seed()
+    for place in places:
+        place.close()
+    assert len(set(ports)) == 3

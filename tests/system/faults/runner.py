@@ -194,6 +194,10 @@ def run_in_parallel(make_world, count, jobs, logs, keep=False):
             running += 1
         for _ in range(running):
             take()
+    except BaseException:
+        for worker in workers:
+            worker.terminate()
+        raise
     finally:
         for _ in workers:
             todo.put(None)
