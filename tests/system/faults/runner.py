@@ -163,6 +163,8 @@ def work(make_world, todo, done, logs, keep):
         while job := todo.get():
             name, kind, seed = job
             done.put((name, kind, run_and_tell(world, (SCENARIOS[name], kind, seed), logs, keep)))
+    except KeyboardInterrupt:
+        pass  # all of it ends, see run_in_parallel()
     finally:
         if world:
             world.close()
