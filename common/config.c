@@ -76,6 +76,13 @@ static void messages_consume(Messages *messages, unsigned line, char *text)
     }
 }
 
+static void make_plain(char *text)
+{
+    for (char *at = text; *at; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7F)
+            *at = ' ';
+}
+
 static void messages_add(const ConfigFile *file, Messages *messages, unsigned line,
                          const char *format, va_list args) __attribute__((format(printf, 4, 0)));
 
@@ -102,9 +109,7 @@ static void messages_add(const ConfigFile *file, Messages *messages, unsigned li
         messages_count_more(messages);
         return;
     }
-    for (char *at = text; *at; at++)
-        if ((unsigned char)*at < 0x20 || *at == 0x7F)
-            *at = ' ';
+    make_plain(text);
     messages_consume(messages, line, text);
 }
 
@@ -152,6 +157,23 @@ void config_warning(ConfigFile *file, const ConfigNode *node, const char *format
     messages_add(file, &file->warnings, node ? config_setting_source_line(setting(node)) : 0,
                  format, args);
     va_end(args);
+}
+
+void config_error_elsewhere(ConfigFile *file, const char *format, ...)
+{
+    char *text;
+    va_list args;
+    int n;
+
+    va_start(args, format);
+    n = vasprintf(&text, format, args);
+    va_end(args);
+    if (n < 0) {
+        messages_count_more(&file->errors);
+        return;
+    }
+    make_plain(text);
+    messages_consume(&file->errors, UINT_MAX, text);
 }
 
 static void messages_adopt(Messages *messages, const Messages *other)

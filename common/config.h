@@ -93,6 +93,9 @@ void config_error(ConfigFile *file, const ConfigNode *node, const char *format, 
 void config_warning(ConfigFile *file, const ConfigNode *node, const char *format, ...)
     PRINTF_LIKE(3, 4);
 
+/* An error that tells its own place, in a file that is no configuration: "FILE:LINE: …". */
+void config_error_elsewhere(ConfigFile *file, const char *format, ...) PRINTF_LIKE(2, 3);
+
 /* Takes the errors and warnings of another file along, as they are, behind those of `file`. */
 void config_adopt(ConfigFile *file, const ConfigFile *other);
 

@@ -28,10 +28,10 @@ static const char *header_text(const Mail *mail, const char *name)
     return "";
 }
 
-static int set_id(Record *record, const Mail *mail, const Rule *rule, usec_t now)
+static int set_id(Record *record, const Mail *mail, const char *maker, usec_t now)
 {
     char id[IDENTITY_DIGITS + 1];
-    int r = identity_make(mail, rule->name, now, id);
+    int r = identity_make(mail, maker, now, id);
 
     return r < 0 ? r : record_set(&record->id, id);
 }
@@ -51,6 +51,7 @@ typedef struct Making {
      * so a hostile mail costs no more with thirty profiles than with one. */
     size_t budget;
     Redactor redactor;
+    const char *script; /* whose alert it is; NULL: it is the rule's */
 } Making;
 
 static int set_title(Record *record, const Mail *mail)
@@ -279,17 +280,17 @@ static int add_field(Making *making, const char *name, const char *value)
 static int add_fields(Making *making)
 {
     const Mail *mail = making->mail;
+    const char *from = header_text(mail, "From"), *message_id = header_text(mail, "Message-ID");
     const struct {
         const char *name, *value;
     } fields[] = {
-        { "rule", making->rule->name },        { "profile", making->profile },
-        { "from", header_text(mail, "From") }, { "message_id", header_text(mail, "Message-ID") },
-        { "queue_id", mail->queue_id },        { "client", mail->client },
+        { "rule", making->rule->name }, { "script", making->script },
+        { "profile", making->profile }, { "from", from },
+        { "message_id", message_id },   { "queue_id", mail->queue_id },
+        { "client", mail->client },
     };
-    int r = 0;
+    int r = from && message_id ? 0 : -ENOMEM;
 
-    if (!fields[2].value || !fields[3].value)
-        return -ENOMEM;
     for (size_t i = 0; r == 0 && i < ELEMENTSOF(fields); i++)
         r = add_field(making, fields[i].name, fields[i].value);
     return r;
@@ -350,7 +351,7 @@ int alert_from_mail(const AlertSettings *settings, Mail *mail, const Rule *rule,
     if (!record)
         return -ENOMEM;
     record->time_usec = choose_time(mail, now_usec);
-    r = set_id(record, mail, rule, now_usec);
+    r = set_id(record, mail, rule->name, now_usec);
     if (r == 0)
         r = read_mail(&making);
     if (r == 0)
@@ -369,4 +370,51 @@ int alert_from_mail(const AlertSettings *settings, Mail *mail, const Rule *rule,
         return r;
     *ret = steal_ptr(record);
     return 0;
+}
+
+static int clean(char **member, bool one_line)
+{
+    _cleanup_free_ char *text = steal_ptr(*member);
+
+    return text ? set_clean(member, text, one_line) : 0;
+}
+
+int alert_complete(const AlertSettings *settings, Mail *mail, const char *script, size_t number,
+                   usec_t now_usec, Record *record, unsigned *ret_n_redacted)
+{
+    /* What a rule has that says nothing else. */
+    static const Rule rule = { .max_lines = 20, .max_bytes = 4096 };
+    Making making = {
+        .settings = settings,
+        .mail = mail,
+        .rule = &rule,
+        .record = record,
+        .script = script,
+    };
+    _cleanup_free_ char *maker = NULL;
+    int r;
+
+    /* No rule has such a name. */
+    if (asprintf(&maker, "script %s %zu", script, number) < 0) {
+        maker = NULL;
+        return -ENOMEM;
+    }
+    record->time_usec = choose_time(mail, now_usec);
+    r = set_id(record, mail, maker, now_usec);
+    if (r == 0)
+        r = clean(&record->title, true);
+    if (r == 0)
+        r = clean(&record->text, false);
+    if (r == 0)
+        r = clean(&record->key, true);
+    for (size_t i = 0; r == 0 && i < record->n_fields; i++)
+        r = clean(&record->fields[i].value, true);
+    if (r == 0 && record->key && !*record->key)
+        r = record_set(&record->key, NULL);
+    redactor_begin(&making.redactor, settings->redaction);
+    if (r == 0)
+        r = finish(&making);
+    *ret_n_redacted = making.redactor.n;
+    redactor_done(&making.redactor);
+    return r < 0 ? r : record_set(&record->source, "milterd");
 }

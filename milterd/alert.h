@@ -33,6 +33,13 @@ typedef struct AlertNotes {
 
 void alert_notes_done(AlertNotes *notes);
 
+/* Completes a record that a script has made, in place: an id as a rule's alert has one, of the
+ * script's name and `number`, which tells apart the alerts that it makes of a mail; what it says
+ * cleaned, redacted, and cut to what a rule allows that says nothing else; fields, time and source.
+ * *ret_n_redacted is how much was hidden. -ENOMEM. */
+int alert_complete(const AlertSettings *settings, Mail *mail, const char *script, size_t number,
+                   usec_t now_usec, Record *record, unsigned *ret_n_redacted);
+
 /* Decodes the mail (mime.h) and makes the record.
  *
  *   id      SHA-256, shortened, over the rule's name, Message-ID (Date where there is none), From

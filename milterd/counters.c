@@ -24,6 +24,7 @@ typedef enum Family {
     ABORTED,
     GUARDED,
     ALERTS,
+    SCRIPT_ERRORS,
     RECEIPTS,
     RECEIPT_SECONDS,
     RELAY_AVAILABLE,
@@ -52,6 +53,9 @@ static const MetricFamily families[_FAMILY_MAX] = {
                   METRIC_COUNTER, .labels = { "guard" } },
     [ALERTS] = { "milterd_alerts_total", "Alerts made of mails, one for each destination.",
                  METRIC_COUNTER, .labels = { "rule", "destination" } },
+    [SCRIPT_ERRORS] = { "milterd_script_errors_total",
+                        "Calls of scripts that failed, or reached a limit.", METRIC_COUNTER,
+                        .labels = { "script" } },
     [RECEIPTS] = { "milterd_receipts_total", "Alerts, by what the relay said of them.",
                    METRIC_COUNTER, .labels = { "status" } },
     [RECEIPT_SECONDS] = { "milterd_receipt_seconds", "How long mails waited for the relay.",
@@ -177,6 +181,15 @@ void counters_take(Counters *counters, const RuleSet *rules, Metric **reserved)
     }
     free(counters->alerts);
     counters->alerts = reserved;
+}
+
+void counters_take_scripts(Counters *counters, const ScriptSet *scripts)
+{
+    for (size_t i = 0; i < SCRIPTS_MAX; i++)
+        counters->script_errors[i] =
+            i < scripts->n
+                ? labelled(counters, SCRIPT_ERRORS, ((const Script *)scripts->items[i])->name, NULL)
+                : NULL;
 }
 
 void counters_alert(const Counters *counters, const RuleSet *rules, const Rule *rule)

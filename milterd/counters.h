@@ -46,6 +46,7 @@ typedef struct Counters {
     Metric *last_reload_successful;
 
     Metric **alerts; /* of each rule in use, for each of its destinations; or NULL */
+    Metric *script_errors[SCRIPTS_MAX]; /* of each script in use */
 } Counters;
 
 /* 0 or -ENOMEM. Freeing one that a parent has made is fine. */
@@ -57,6 +58,9 @@ DEFINE_CLEANUP(Counters *, counters_free)
  * consumes it; from then on it is these rules whose alerts are counted. */
 int counters_reserve(const RuleSet *rules, Metric ***ret);
 void counters_take(Counters *counters, const RuleSet *rules, Metric **reserved);
+
+/* Makes the series of these scripts; from then on it is these whose failures are counted. */
+void counters_take_scripts(Counters *counters, const ScriptSet *scripts);
 
 /* An alert was made by `rule`, one of these rules. */
 void counters_alert(const Counters *counters, const RuleSet *rules, const Rule *rule);

@@ -104,8 +104,11 @@ static const char *consequence(HandoverResult result, bool taken)
     return "";
 }
 
+#define ALERTS_MAX (RULES_MATCHED_MAX + SCRIPT_ALERTS_MAX)
+
 typedef struct Alert {
-    const Rule *rule;
+    const Rule *rule;   /* that makes it; NULL: a script does */
+    const char *script; /* its name, or NULL */
     Record *record;
     unsigned n_redacted;
     Receipt receipt;
@@ -113,7 +116,7 @@ typedef struct Alert {
 } Alert;
 
 typedef struct Alerts {
-    Alert items[RULES_MATCHED_MAX];
+    Alert items[ALERTS_MAX];
     size_t n;
 } Alerts;
 
@@ -145,12 +148,33 @@ static int make_alerts(const AlertSettings *settings, Alerts *alerts, Mail *mail
     return 0;
 }
 
+/* Those of scripts are the scripts' no more then. */
+static int take_alerts(const AlertSettings *settings, Alerts *alerts, Mail *mail,
+                       ScriptAlerts *taken)
+{
+    usec_t now = now_usec(CLOCK_REALTIME);
+
+    for (size_t i = 0; i < taken->n; i++) {
+        Alert *alert = &alerts->items[alerts->n++];
+        int r;
+
+        alert->script = taken->items[i].script;
+        alert->record = steal_ptr(taken->items[i].record);
+        r = alert_complete(settings, mail, alert->script, i, now, alert->record,
+                           &alert->n_redacted);
+        if (r < 0)
+            return r;
+    }
+    taken->n = 0;
+    return 0;
+}
+
 /* In one datagram, or where that is too large in two halves, and so on. */
 static void send_alerts(const char *socket, Alert *alerts, size_t n, usec_t deadline_usec)
 {
-    const Record *records[RULES_MATCHED_MAX] = {};
-    Receipt receipts[RULES_MATCHED_MAX];
-    bool received[RULES_MATCHED_MAX];
+    const Record *records[ALERTS_MAX] = {};
+    Receipt receipts[ALERTS_MAX];
+    bool received[ALERTS_MAX];
     int r;
 
     for (size_t i = 0; i < n; i++)
@@ -209,7 +233,8 @@ static void log_fate(const Alert *alert, const Fate *fate, const Mail *mail, Ver
         { "queue_id", mail->queue_id },
         { "client", mail->client },
         { "message_id", record_field(record, "message_id") },
-        { "rule", alert->rule->name },
+        { "rule", alert->rule ? alert->rule->name : NULL },
+        { "script", alert->script },
         { "profile", record_field(record, "profile") },
         { "to", to },
         { "receipt", fate->receipt },
@@ -265,29 +290,34 @@ static void count_alerts(const Settings *settings, const Counters *counters, con
     for (size_t i = 0; i < alerts->n; i++) {
         const Alert *alert = &alerts->items[i];
 
-        counters_alert(counters, &settings->rules, alert->rule);
+        if (alert->rule)
+            counters_alert(counters, &settings->rules, alert->rule);
         metric_add(counters->receipts[alert->error == 0 ? (size_t)alert->receipt.status
                                                         : COUNTER_RECEIPT_NONE],
                    1);
     }
 }
 
-int handover(const Settings *settings, const Watch *watch, const Counters *counters, Mail *mail,
-             const Rule *const *rules, size_t n_rules, HandoverResult *ret_result)
+int handover(const Settings *settings, const Watch *watch, const Counters *counters,
+             const HandoverInput *input, HandoverResult *ret_result)
 {
     usec_t began = now_usec(CLOCK_MONOTONIC), took;
+    const Rule *const *rules = input->rules;
     _cleanup_(alerts_done) Alerts alerts = {};
     HandoverResult result = HANDOVER_TAKEN;
-    Fate fates[RULES_MATCHED_MAX];
+    size_t n_rules = input->n_rules;
+    Fate fates[ALERTS_MAX];
     int r;
 
-    assert(n_rules > 0 && n_rules <= RULES_MATCHED_MAX);
-    r = make_alerts(&settings->alert, &alerts, mail, rules, n_rules);
+    assert(n_rules <= RULES_MATCHED_MAX);
+    r = make_alerts(&settings->alert, &alerts, input->mail, rules, n_rules);
+    if (r == 0 && input->alerts)
+        r = take_alerts(&settings->alert, &alerts, input->mail, input->alerts);
     if (r < 0)
         return r;
 
-    if (rules[n_rules - 1]->skip)
-        log_skip(rules[n_rules - 1], mail);
+    if (n_rules > 0 && rules[n_rules - 1]->skip)
+        log_skip(rules[n_rules - 1], input->mail);
     if (alerts.n == 0) {
         *ret_result = HANDOVER_TAKEN;
         return 0;
@@ -302,8 +332,7 @@ int handover(const Settings *settings, const Watch *watch, const Counters *count
                 settings->relay.on_failure == ON_FAILURE_ACCEPT ? HANDOVER_PASS : HANDOVER_DEFER;
     }
     for (size_t i = 0; i < alerts.n; i++)
-        log_fate(&alerts.items[i], &fates[i], mail, (Verdict)rules[n_rules - 1]->verdict, result,
-                 took);
+        log_fate(&alerts.items[i], &fates[i], input->mail, input->verdict, result, took);
     tell_watch(watch, &alerts, began);
     *ret_result = result;
     return 0;

@@ -16,9 +16,19 @@ typedef enum HandoverResult {
     HANDOVER_DEFER, /* it has not; the mail is to come again */
 } HandoverResult;
 
-/* Makes a record for each of the rules that matched, 1 to RULES_MATCHED_MAX, but not for one that
- * says `skip`, sends them, waits for their receipts at most `relay.timeout`, and writes for each
- * alert the one line of log that tells its fate. Where `watch` knows that the relay does not
- * answer, nothing is sent and nothing waited for. 0 with *ret_result, or -ENOMEM. Thread-safe. */
-int handover(const Settings *settings, const Watch *watch, const Counters *counters, Mail *mail,
-             const Rule *const *rules, size_t n_rules, HandoverResult *ret_result);
+/* What a mail gives rise to. */
+typedef struct HandoverInput {
+    Mail *mail;
+    const Rule *const *rules; /* that matched */
+    size_t n_rules;           /* up to RULES_MATCHED_MAX */
+    ScriptAlerts *alerts;     /* of scripts, which are taken; NULL: none */
+    Verdict verdict;          /* of the mail, once the relay has all */
+} HandoverInput;
+
+/* Makes a record for each of the rules that matched, but not for one that says `skip`, and
+ * completes those of scripts, sends them, waits for their receipts at most `relay.timeout`, and
+ * writes for each alert the one line of log that tells its fate. Where `watch` knows that the relay
+ * does not answer, nothing is sent and nothing waited for. 0 with *ret_result, or -ENOMEM.
+ * Thread-safe. */
+int handover(const Settings *settings, const Watch *watch, const Counters *counters,
+             const HandoverInput *input, HandoverResult *ret_result);

@@ -48,6 +48,7 @@ static int share_memory(Resources *resources)
         r = counters_reserve(&resources->settings->rules, &alerts);
     if (r == 0)
         counters_take(resources->counters, &resources->settings->rules, alerts);
+    counters_take_scripts(resources->counters, &resources->settings->scripts);
     return r;
 }
 
@@ -154,6 +155,7 @@ int resources_reload(Resources *resources, const char *config_path)
         return r;
 
     counters_take(resources->counters, &settings->rules, steal_ptr(alerts));
+    counters_take_scripts(resources->counters, &settings->scripts);
     if (breaker) {
         shared_breaker_free(resources->breaker);
         resources->breaker = steal_ptr(breaker);

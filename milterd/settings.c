@@ -87,6 +87,8 @@ const ConfigKey settings_keys[] = {
       .parse = guards_check },
     { "redact", CONFIG_LIST, offsetof(Settings, redact), .keys = redact_keys,
       .item_size = sizeof(RedactRule), .parse = redact_check },
+    { "scripts", CONFIG_LIST, offsetof(Settings, scripts), .keys = script_keys,
+      .item_size = sizeof(Script), .item_free = script_free, .parse = scripts_check },
     { "rules", CONFIG_LIST, offsetof(Settings, rules), .keys = rule_keys, .item_size = sizeof(Rule),
       .item_free = rule_free, .parse = rules_check },
     {},
@@ -99,7 +101,7 @@ static size_t collect_macros(const Settings *settings, const char *names[static 
 
     for (size_t i = 0; i < settings->profiles->macros.n; i++)
         n = macros_collect(settings->profiles->macros.items[i], names, n);
-    return n;
+    return scripts_macros(&settings->scripts, names, n);
 }
 
 /* The profiles, and what of the rules can only be checked with them. */
@@ -115,7 +117,7 @@ static int load_profiles(const char *path, Settings *settings, ConfigFile *file)
     if (collect_macros(settings, macros) > MAIL_MACROS_MAX)
         config_error(
             file, config_find(file, "profiles"),
-            "profiles: they and the rules look at more than the %d macros that are allowed",
+            "profiles: they, rules and scripts look at more than the %d macros that are allowed",
             MAIL_MACROS_MAX);
     return r;
 }
@@ -133,7 +135,7 @@ int settings_load(const char *path, Settings **ret_settings, ConfigFile **ret_fi
     r = config_load(path, settings_keys, settings, &file);
     if (r == -ENOMEM)
         return r;
-    if (load_profiles(path, settings, file) < 0) {
+    if (scripts_load(&settings->scripts, file) < 0 || load_profiles(path, settings, file) < 0) {
         config_file_free(file);
         return -ENOMEM;
     }
@@ -143,7 +145,7 @@ int settings_load(const char *path, Settings **ret_settings, ConfigFile **ret_fi
         return -ENOMEM;
     }
     settings->alert.redaction = settings->redaction;
-    if (r == 0 && settings->rules.n == 0)
+    if (r == 0 && settings->rules.n == 0 && settings->scripts.n == 0)
         config_warning(file, config_find(file, "rules"),
                        "there are no rules, so no mail becomes an alert");
 
@@ -174,8 +176,8 @@ size_t settings_macros(const Settings *settings, const char *names[static MAIL_M
 
 bool settings_need_helo(const Settings *settings)
 {
-    return settings->profiles->needs_helo || rules_look_at(&settings->rules, MAIL_STAGE_HELO) ||
-           rules_use(&settings->rules, "helo");
+    return settings->profiles->needs_helo || settings->scripts.n > 0 ||
+           rules_look_at(&settings->rules, MAIL_STAGE_HELO) || rules_use(&settings->rules, "helo");
 }
 
 size_t settings_n_workers(const Settings *settings)

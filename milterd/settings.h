@@ -9,6 +9,7 @@
 #include "common/metrics-listen.h"
 #include "milterd/alert.h"
 #include "milterd/rules.h"
+#include "milterd/script.h"
 
 #include <sys/types.h>
 
@@ -41,6 +42,7 @@ typedef struct Settings {
     ConfigStrings profile_folders;
     ConfigStrings guards; /* names (guard.h) */
     ConfigItems redact;   /* RedactRule */
+    ScriptSet scripts;
     RuleSet rules;
 
     /* made of the above and of the files in it */
@@ -51,15 +53,15 @@ typedef struct Settings {
 
 extern const ConfigKey settings_keys[];
 
-/* Reads and checks the file, and those of the profiles. 0; -EINVAL when it has errors, which are in
- * *ret_file; -ENOMEM. *ret_file is set but for -ENOMEM, *ret_settings only with 0. */
+/* Reads and checks the file, and those of the profiles and scripts. 0; -EINVAL when it has errors,
+ * which are in *ret_file; -ENOMEM. *ret_file is set but for -ENOMEM, *ret_settings only with 0. */
 int settings_load(const char *path, Settings **ret_settings, ConfigFile **ret_file);
 
 Settings *settings_free(Settings *settings);
 DEFINE_CLEANUP(Settings *, settings_free)
 
-/* The macros that rules and profiles need, each once, as they are called in the protocol. The names
- * belong to the settings. */
+/* The macros that rules, profiles and scripts need, each once, as they are called in the protocol.
+ * The names belong to the settings. */
 size_t settings_macros(const Settings *settings, const char *names[static MAIL_MACROS_MAX]);
 
 /* Whether anything is said or done about what clients call themselves. */

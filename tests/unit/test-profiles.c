@@ -406,8 +406,8 @@ static void settings_refuse_too_many_macros_of_rules_and_profiles(void **state)
              FOLDER_PROFILES "rules: ( { name = \"r\"; " EVERY " message = \"%s\"; } );", message);
     assert_int_equal(folder_load(folder, config), -EINVAL);
     assert_string_equal(folder->said,
-                        "milterd.conf:1: profiles: they and the rules look at more than "
-                        "the 32 macros that are allowed\n");
+                        "milterd.conf:1: profiles: they, rules and scripts look at more "
+                        "than the 32 macros that are allowed\n");
 }
 
 static void rule_that_skips_makes_no_alert(void **state)
@@ -417,12 +417,14 @@ static void rule_that_skips_makes_no_alert(void **state)
     HandoverResult result = HANDOVER_DEFER;
     const Watch watch = {}; /* nobody is asked: there is no relay */
     const Counters counters = {};
+    HandoverInput input;
     const Rule *rule;
 
     load(folder, "profiles = ( );\nrelay: { socket = \"/nonexistent/relay.sock\"; };\n"
                  "rules: ( { name = \"r\"; " EVERY " skip = true; verdict = \"accept\"; } );");
     rule = folder->settings->rules.items[0];
-    assert_int_equal(handover(folder->settings, &watch, &counters, &mail, &rule, 1, &result), 0);
+    input = (HandoverInput){ .mail = &mail, .rules = &rule, .n_rules = 1 };
+    assert_int_equal(handover(folder->settings, &watch, &counters, &input, &result), 0);
     assert_int_equal(result, HANDOVER_TAKEN);
 }
 
@@ -434,6 +436,7 @@ static void read_log(Folder *folder, const char *verdict, char said[static 1024]
     const Watch watch = {};
     const Counters counters = {};
     HandoverResult result;
+    HandoverInput input;
     char rules[256];
     const Rule *rule;
     int fds[2];
@@ -445,9 +448,11 @@ static void read_log(Folder *folder, const char *verdict, char said[static 1024]
              verdict);
     load(folder, rules);
     rule = folder->settings->rules.items[0];
+    input = (HandoverInput){ .mail = &mail, .rules = &rule, .n_rules = 1 };
+    input.verdict = (Verdict)rule->verdict;
     assert_return_code(pipe2(fds, O_CLOEXEC | O_NONBLOCK), errno);
     assert_return_code(dup2(fds[1], STDERR_FILENO), errno);
-    handover(folder->settings, &watch, &counters, &mail, &rule, 1, &result);
+    handover(folder->settings, &watch, &counters, &input, &result);
     dup2(stderr_fd, STDERR_FILENO);
     n = read(fds[0], said, 1023);
     said[MAX(n, 0)] = '\0';

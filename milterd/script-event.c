@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Names of events, and the end of what was wished for.
+ */
+
+#include "milterd/script-event.h"
+
+#include "milterd/regex.h"
+
+const char *const script_event_names[] = {
+    [SCRIPT_CONNECT] = "connect", [SCRIPT_HELO] = "helo",   [SCRIPT_MAIL] = "mail",
+    [SCRIPT_RCPT] = "rcpt",       [SCRIPT_DATA] = "data",   [SCRIPT_HEADER] = "header",
+    [SCRIPT_HEADERS] = "headers", [SCRIPT_BODY] = "body",   [SCRIPT_MESSAGE] = "message",
+    [SCRIPT_UNKNOWN] = "unknown", [SCRIPT_ABORT] = "abort", [SCRIPT_CLOSE] = "close",
+    [_SCRIPT_EVENT_MAX] = NULL,
+};
+
+void script_alerts_cut(ScriptAlerts *alerts, size_t n)
+{
+    while (alerts->n > n)
+        record_free(alerts->items[--alerts->n].record);
+}
+
+void script_wishes_begin(ScriptWishes *wishes)
+{
+    script_wishes_done(wishes);
+    wishes->regex_budget = REGEX_BUDGET;
+}
+
+void script_wishes_done(ScriptWishes *wishes)
+{
+    actions_done(&wishes->actions);
+    script_alerts_cut(&wishes->alerts, 0);
+}

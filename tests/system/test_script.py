@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: MIT
+"""Lua scripts, as the MTA, its clients and the room see what they do."""
+
+import signal
+
+import pytest
+
+from support import mails
+from support.daemons import as_user
+from support.place import own, wait_until
+
+
+def script(bridge, text, name="it", options=""):
+    """Puts the script into the configuration, before the others."""
+    path = bridge.milterd.folder / f"{name}.lua"
+    path.write_text(text)
+    own(path, bridge.milterd.user, None, 0o644)
+    bridge.scripts = getattr(bridge, "scripts", []) + [
+        f'{{ name = "{name}"; file = "{path}"; {options} }}']
+    bridge.milterd.extra = "scripts: (" + ", ".join(bridge.scripts) + ");\n"
+    return path
+
+
+def delivered(bridge, subject):
+    return bridge.postfix.wait_delivered(subject.encode())[0]
+
+
+def test_changes_of_a_script_are_in_the_delivered_mail(bridge):
+    script(bridge, """
+      function message(m)
+        m:change_header("Subject", "[tagged] " .. m.headers.subject)
+        m:add_header("X-Seen", "by " .. m.client .. " Grüße")
+        m:insert_header(0, "X-First", "first")
+        m:delete_header("X-Old")
+        m:delete_header("X-Many", 2)
+        m:add_rcpt("more@mail.test")
+        m:delete_rcpt("ops@mail.test")
+        m:change_from("bounce@mail.test")
+        m:replace_body("A new body.\\nOf two lines.\\n")
+      end""")
+    bridge.start()
+    mail = ("From: a@client.mail.test\nTo: ops@mail.test\nSubject: Übung\n"
+            "X-Old: 1\nX-Many: one\nX-Many: two\nX-Many: three\nX-Old: 2\n\nold body\n")
+    assert bridge.send(mail.encode())[0] == 250
+
+    mail = delivered(bridge, "[tagged]")
+    assert mail["Subject"] == "[tagged] Übung"
+    assert mail["X-Seen"] == "by 127.0.0.1 Grüße"
+    assert mail["X-Old"] is None
+    assert mail.get_all("X-Many") == ["one", "three"]
+    assert mail["Return-Path"] == "<bounce@mail.test>"
+    assert mail["Delivered-To"] == "more@mail.test"
+    assert mail.get_payload() == "A new body.\nOf two lines.\n"
+    assert list(mail.keys()).index("X-First") < list(mail.keys()).index("From")
+    assert len(bridge.postfix.delivered(b"[tagged]")) == 1
+
+
+def test_hostile_text_makes_no_header_of_its_own(bridge):
+    script(bridge, """
+      function message(m)
+        m:add_header("X-Copy", m.text)
+        m:add_header("X-Raw", m.body)
+      end""")
+    bridge.start()
+    body = "one\r\nX-Evil: yes\r\n\r\nX-Worse: yes\r\n"
+    assert bridge.send(mails.plain("hostile text", body))[0] == 250
+
+    mail = delivered(bridge, "hostile text")
+    assert mail["X-Evil"] is None and mail["X-Worse"] is None
+    assert "X-Evil: yes" in mail["X-Copy"] and "X-Worse: yes" in mail["X-Raw"]
+
+
+def test_reply_of_several_lines_reaches_the_client(bridge):
+    script(bridge, """
+      function rcpt(m, address)
+        if address == "no@mail.test" then
+          return m:reply("550", "5.1.1", "Nobody here.", "100 % sure.")
+        end
+      end
+      function mail(m, from)
+        if from:find("later") then return m:reply("451", "4.7.1", "Later.") end
+      end""")
+    bridge.start()
+    with bridge.postfix.session() as session:
+        session.ehlo()
+        assert session.mail("root@client.mail.test")[0] == 250
+        code, text = session.rcpt("no@mail.test")
+        assert code == 550
+        assert text.decode().splitlines() == ["5.1.1 Nobody here.", "5.1.1 100 % sure."]
+        assert session.rcpt("yes@mail.test")[0] == 250
+        assert session.data(mails.plain("for one of two").as_bytes())[0] == 250
+        assert session.mail("later@client.mail.test")[0] == 451
+
+    assert delivered(bridge, "for one of two")["Delivered-To"] == "yes@mail.test"
+
+
+@pytest.mark.parametrize("event", ["connect", "helo", "mail", "data", "header", "headers", "body",
+                                   "message"])
+def test_mail_is_refused_at(bridge, event):
+    script(bridge, f'function {event}(m) return m:reply("554", "5.7.1", "Not at {event}.") end')
+    bridge.start()
+    code, text = bridge.send(mails.plain(f"refused at {event}"))
+
+    assert code == 554 and f"Not at {event}." in text
+    assert not bridge.postfix.delivered(f"refused at {event}".encode())
+
+
+def test_mail_is_held_and_the_other_discarded(bridge):
+    script(bridge, """
+      function headers(m)
+        if m.headers.subject:find("to lose") then return "discard" end
+      end
+      function message(m) m:quarantine("looks odd") end""")
+    bridge.start()
+    assert bridge.send(mails.plain("to lose"))[0] == 250
+    assert bridge.send(mails.plain("to keep"))[0] == 250
+
+    held = wait_until(
+        lambda: [m for m in bridge.postfix.queued() if m["queue_name"] == "hold"], "a held mail")
+    assert len(held) == 1
+    bridge.postfix.forget(held[0]["queue_id"])
+    assert not bridge.postfix.delivered(b"to lose")
+
+
+def test_alert_of_a_script_is_said_once_however_often_the_mail_comes(bridge):
+    script(bridge, """
+      function message(m)
+        m:alert{ to = "ops", title = "seen: " .. m.headers.subject, text = "password=hunter22",
+                 severity = "critical" }
+        return m.headers.subject:find("again") and "tempfail" or nil
+      end""")
+    bridge.start()
+    mail = mails.plain("come again")
+    for _ in range(3):
+        assert bridge.send(mail)[0] == 451
+    assert bridge.send(mails.plain("go on"))[0] == 250
+
+    said = bridge.reader.wait_message("seen: come again")
+    bridge.reader.wait_message("seen: go on")
+    assert len(bridge.reader.messages()) == 2
+    assert "hunter22" not in said["body"]
+    delivered(bridge, "go on")
+
+
+def test_alerts_of_rules_are_not_lost_to_a_script(bridge):
+    """It discards early, and accepts in the end: the rule's alert goes out before either."""
+    script(bridge, """
+      function mail(m, from) if from:find("lose") then return "discard" end end
+      function message(m) m:add_header("X-Seen", "yes") return "accept" end""")
+    bridge.start()
+    assert bridge.send(mails.plain("ALERT to lose"), sender="lose@client.mail.test")[0] == 250
+    assert bridge.send(mails.plain("ALERT to keep"))[0] == 250
+
+    bridge.reader.wait_message("ALERT to lose")
+    bridge.reader.wait_message("ALERT to keep")
+    assert delivered(bridge, "ALERT to keep")["X-Seen"] == "yes"
+    assert not bridge.postfix.delivered(b"ALERT to lose")
+
+
+def test_mail_that_a_script_refuses_is_no_alert_of_a_rule(bridge):
+    script(bridge, 'function message(m) if m.text:find("spam") then return "reject" end end')
+    bridge.start()
+    assert bridge.send(mails.plain("ALERT refused", "spam\n"))[0] == 550
+    assert bridge.send(mails.plain("ALERT taken", "ham\n"))[0] == 250
+
+    bridge.reader.wait_message("ALERT taken")
+    assert len(bridge.reader.messages()) == 1
+
+
+def test_without_the_relay_nothing_is_changed_and_the_mail_put_off(bridge):
+    script(bridge, """
+      function message(m)
+        m:alert{ text = "x" }
+        m:add_header("X-Seen", "yes")
+      end""")
+    bridge.milterd.relay_extra = 'timeout = "500ms";'
+    bridge.milterd.start()
+    assert bridge.send(mails.plain("put off"))[0] == 451
+    assert not bridge.postfix.delivered(b"put off")
+
+
+@pytest.mark.parametrize("on_error, code", [("tempfail", 451), ("accept", 250)])
+def test_failure_of_a_script(bridge, on_error, code):
+    script(bridge, """
+      function message(m)
+        m:add_header("X-Half", "done")
+        m:alert{ text = "half done" }
+        error("oh dear")
+      end""", options=f'on_error = "{on_error}";')
+    bridge.start()
+    subject = f"ALERT on_error {on_error}"
+    assert bridge.send(mails.plain(subject))[0] == code
+
+    line = bridge.milterd.process.wait_log(".*oh dear.*").group()
+    assert "script=it" in line and "it:5: oh dear" in line and "event=message" in line
+    if on_error == "accept":
+        bridge.reader.wait_message(subject)
+        assert len(bridge.reader.messages()) == 1
+        assert delivered(bridge, subject)["X-Half"] is None
+
+
+def test_script_that_runs_on_is_stopped_and_the_worker_goes_on(bridge):
+    script(bridge, """
+      function message(m)
+        if m.headers.subject:find("loop") then while true do end end
+        if m.headers.subject:find("memory") then local s = "x" while true do s = s .. s end end
+        if m.headers.subject:find("pattern") then return (("a"):rep(50000)):find(".-.-.-.-b$") end
+      end""", options='time = "200ms"; memory = "1M";')
+    bridge.start()
+    for subject in ("loop", "memory", "pattern"):
+        assert bridge.send(mails.plain(subject))[0] == 451
+    assert bridge.send(mails.plain("nothing wrong"))[0] == 250
+    delivered(bridge, "nothing wrong")
+
+
+def test_every_event_is_seen_in_its_order(bridge):
+    script(bridge, """
+      local function note(m, what)
+        m.connection.seen = (m.connection.seen or "") .. " " .. what
+      end
+      function connect(m) note(m, "connect=" .. m.client) end
+      function helo(m, name) note(m, "helo=" .. name) end
+      function mail(m, from, args) note(m, "mail=" .. from .. "," .. (args[1] or "")) end
+      function rcpt(m, to, args) note(m, "rcpt=" .. to) end
+      function data(m) note(m, "data=" .. #m.rcpts) end
+      function header(m, name, text, value)
+        if name == "Subject" then note(m, "header=" .. text .. "/" .. value) end
+      end
+      function headers(m) note(m, "headers") end
+      function body(m, chunk) note(m, "body=" .. #chunk) end
+      function message(m) note(m, "message") m:log("saw" .. m.connection.seen) end
+      function unknown(m, command) note(m, "unknown=" .. command) end
+      function abort(m) note(m, "abort") end
+      function close(m) m:log("end" .. m.connection.seen) end""")
+    bridge.milterd.start()
+    with bridge.postfix.session() as session:
+        session.ehlo()
+        session.docmd("NONSENSE")
+        session.mail("a@client.mail.test", ["SIZE=1000"])
+        session.rset()
+        session.mail("b@client.mail.test")
+        session.rcpt("ops@mail.test")
+        session.rcpt("dev@mail.test")
+        session.data(b"Subject: =?utf-8?q?=C3=BC?=\r\n\r\n12345\r\n")
+
+    line = bridge.milterd.process.wait_log("script: saw.*").group()
+    assert ("connect=127.0.0.1 helo=client.mail.test unknown=NONSENSE "
+            "mail=a@client.mail.test,SIZE=1000 abort mail=b@client.mail.test, rcpt=ops@mail.test "
+            "rcpt=dev@mail.test data=2 header=ü/=?utf-8?q?=C3=BC?= headers body=7 message") in line
+    assert "message" in bridge.milterd.process.wait_log("script: end connect=.*").group()
+
+
+def test_macros_that_a_script_names_are_told(bridge):
+    script(bridge, """
+      macros = { "client_ptr", "{daemon_name}", "i" }
+      function message(m)
+        m:add_header("X-Macros", m.macros.client_ptr .. " " .. m.macros["{daemon_name}"] .. " "
+          .. tostring(m.macros.i == m.queue_id))
+      end""")
+    bridge.milterd.start()
+    assert bridge.send(mails.plain("with macros"))[0] == 250
+    assert delivered(bridge, "with macros")["X-Macros"] == "unknown mx.mail.test true"
+
+
+def test_scripts_are_asked_in_their_order(bridge):
+    script(bridge, 'function message(m) m:add_header("X-Order", "one") end', "one")
+    script(bridge, 'function message(m) m:add_header("X-Order", "two") return "accept" end', "two")
+    script(bridge, 'function message(m) m:add_header("X-Order", "three") end', "three")
+    bridge.milterd.start()
+    assert bridge.send(mails.plain("in order"))[0] == 250
+    assert delivered(bridge, "in order").get_all("X-Order") == ["one", "two"]
+
+
+def test_state_of_one_connection_is_not_seen_by_another(bridge):
+    script(bridge, """
+      count = 0
+      function message(m)
+        count = count + 1
+        m.connection.n = (m.connection.n or 0) + 1
+        m:add_header("X-Count", count .. " " .. m.connection.n)
+      end""")
+    bridge.milterd.workers = 1
+    bridge.milterd.start()
+    for _ in range(2):
+        bridge.send(mails.plain("counted"))
+    assert [m["X-Count"] for m in bridge.postfix.wait_delivered(b"counted", 2)] == ["1 1", "1 1"]
+
+
+def test_broken_script_keeps_the_configuration_that_is_there(bridge):
+    path = script(bridge, 'function message(m) m:add_header("X-Version", "1") end')
+    bridge.milterd.start()
+    path.write_text("function message(m)\n  m:add_header(\n")
+    done = as_user(bridge.milterd.user, [bridge.programs["milterd"], "-n", "-c",
+                                         bridge.milterd.config])
+    assert done.returncode == 78
+    assert f"{path}:3: " in done.stderr
+
+    bridge.milterd.process.send_signal(signal.SIGHUP)
+    bridge.milterd.process.wait_log("keeping the old configuration")
+    assert bridge.send(mails.plain("version 1"))[0] == 250
+    assert delivered(bridge, "version 1")["X-Version"] == "1"
+
+    path.write_text('function message(m) m:add_header("X-Version", "2") end')
+    bridge.milterd.process.send_signal(signal.SIGHUP)
+    bridge.milterd.process.wait_log("reloaded")
+    assert bridge.send(mails.plain("version 2"))[0] == 250
+    assert delivered(bridge, "version 2")["X-Version"] == "2"
