@@ -138,6 +138,65 @@ static int set_alerts(Json *object, const Judgement *judgement)
     return r;
 }
 
+static int add_script_alert(Json *array, const ExplainScriptAlert *alert)
+{
+    Json *object = json_object_new();
+    int r = json_add_consume(array, object);
+
+    if (r == 0)
+        r = json_set_string(object, "script", alert->script);
+    if (r == 0)
+        r = set_record(object, alert->record);
+    if (r == 0)
+        r = json_set_string(object, "message", alert->message);
+    return r;
+}
+
+static int set_script_alerts(Json *object, const Judgement *judgement)
+{
+    Json *alerts = json_array_new();
+    int r = json_set_consume(object, "script_alerts", alerts);
+
+    for (size_t i = 0; r == 0 && i < judgement->n_script_alerts; i++)
+        r = add_script_alert(alerts, &judgement->script_alerts[i]);
+    return r;
+}
+
+/* The script that has a verdict, at which event, and its reply. */
+static int set_script(Json *object, const Judgement *judgement)
+{
+    const ScriptAnswer *answer = &judgement->replay.answer;
+    const Reply *reply = answer->reply;
+    _cleanup_free_ char *text = NULL;
+    int r = set_text(object, "script", answer->script ? answer->script->name : NULL);
+
+    if (reply && asprintf(&text, "%s %s %s", reply->code, reply->status, reply->lines[0]) < 0) {
+        text = NULL;
+        return -ENOMEM;
+    }
+    if (r == 0)
+        r = set_text(object, "event",
+                     answer->script ? script_event_names[judgement->replay.event] : NULL);
+    return r == 0 ? set_text(object, "reply", text) : r;
+}
+
+static int set_changes(Json *object, const Judgement *judgement)
+{
+    Json *changes = json_array_new();
+    int r = json_set_consume(object, "changes", changes);
+    const Actions *actions;
+
+    if (!judgement->replay.run)
+        return r;
+    actions = &script_run_wishes(judgement->replay.run)->actions;
+    for (size_t i = 0; r == 0 && i < actions->n; i++) {
+        _cleanup_free_ char *line = action_describe_dup(&actions->items[i]);
+
+        r = line ? json_add_string(changes, line) : -ENOMEM;
+    }
+    return r;
+}
+
 static int fill(Json *object, const Judgement *judgement)
 {
     int r = set_place(object, &judgement->place);
@@ -148,6 +207,12 @@ static int fill(Json *object, const Judgement *judgement)
         r = set_header(object, "subject", judgement->mail, "Subject");
     if (r == 0)
         r = set_text(object, "guard", judgement->guard.name);
+    if (r == 0)
+        r = set_script(object, judgement);
+    if (r == 0)
+        r = set_changes(object, judgement);
+    if (r == 0)
+        r = set_script_alerts(object, judgement);
     if (r == 0)
         r = set_rules(object, judgement);
     if (r == 0)

@@ -62,7 +62,9 @@ int summary_add(Summary *summary, const Judgement *judgement)
     if (r < 0)
         return r;
     summary->guarded += judgement->guard.name != NULL;
-    summary->no_match += judgement->n_alerts == 0 && !judgement->guard.name;
+    summary->by_script += !judgement_asks_rules(judgement);
+    summary->no_match +=
+        judgement->n_alerts == 0 && !judgement->guard.name && judgement_asks_rules(judgement);
     summary->mails++;
     return 0;
 }
@@ -112,6 +114,8 @@ void summary_print(Summary *summary, FILE *stream)
         print_rows(summary, n, stream);
     print_count(stream, "mails", summary->mails);
     print_count(stream, "that no rule took", summary->no_match);
+    if (summary->by_script > 0)
+        print_count(stream, "that a script decided before the rules", summary->by_script);
     fprintf(stream, "%*" PRIu64 "  that a guard held back", NUMBER_WIDTH, summary->guarded);
     for (size_t i = n; i < summary->n_rows; i++)
         fprintf(stream, "%s%" PRIu64 " %s", i == n ? ": " : ", ", summary->rows[i].mails,

@@ -104,6 +104,8 @@ static int print_text(FILE *stream, Mail *mail)
 /* The rules that have matched; the last one decides. */
 static const char *describe_match(const Judgement *judgement, const Rule *rule)
 {
+    if (!judgement_asks_rules(judgement))
+        return "would match, but a script has the last word";
     if (judgement->guard.name)
         return "would match, but a guard holds the mail back";
     for (size_t i = 0; i < judgement->n_alerts; i++)
@@ -162,9 +164,78 @@ static int print_alert(FILE *stream, const ExplainAlert *alert)
     return r;
 }
 
-int explain_text(const Judgement *judgement, FILE *stream)
+/* What the scripts have said, and what they want done. */
+static int print_scripts(FILE *stream, const Judgement *judgement)
+{
+    const ScriptAnswer *answer = &judgement->replay.answer;
+    const Actions *actions;
+
+    if (!judgement->replay.run)
+        return 0;
+    for (size_t i = 0; i < judgement->scripts->n; i++) {
+        const Script *script = judgement->scripts->items[i];
+        const char *before = " is asked at ";
+
+        fprintf(stream, "script %s", script->name);
+        for (unsigned event = 0; event < _SCRIPT_EVENT_MAX; event++)
+            if (script->outline.events >> event & 1) {
+                fprintf(stream, "%s%s", before, script_event_names[event]);
+                before = ", ";
+            }
+        fputc('\n', stream);
+    }
+    if (answer->verdict != VERDICT_CONTINUE)
+        fprintf(stream, "script %s says at %s: %s%s\n", answer->script ? answer->script->name : "?",
+                script_event_names[judgement->replay.event], verdict_names[answer->verdict],
+                answer->failed ? ", since it failed" : "");
+    if (answer->reply)
+        for (size_t i = 0; i < answer->reply->n_lines; i++)
+            fprintf(stream, "  %s%s%s%s%s\n", answer->reply->code,
+                    i + 1 < answer->reply->n_lines ? "-" : " ", answer->reply->status,
+                    *answer->reply->status ? " " : "", answer->reply->lines[i]);
+    actions = &script_run_wishes(judgement->replay.run)->actions;
+    for (size_t i = 0; i < actions->n; i++) {
+        _cleanup_free_ char *line = action_describe_dup(&actions->items[i]);
+
+        if (!line)
+            return -ENOMEM;
+        fprintf(stream, "change: %s\n", line);
+    }
+    return 0;
+}
+
+static int print_script_alert(FILE *stream, const ExplainScriptAlert *alert)
+{
+    _cleanup_free_ char *json = NULL;
+    size_t size;
+    int r = record_write(alert->record, &json, &size);
+
+    if (r < 0)
+        return r;
+    fprintf(stream, "alert of script %s\nrecord:\n  %s\nmessage in the room:\n", alert->script,
+            json);
+    print_indented(stream, alert->message, "  | ");
+    return 0;
+}
+
+/* The end of all. */
+static void print_verdict(FILE *stream, const Judgement *judgement)
 {
     const char *verdict = judgement_verdict(judgement);
+
+    if (judgement->guard.name)
+        fprintf(stream, "guard %s: the mail %s: no alert%s\n", judgement->guard.name,
+                judgement->guard.why, verdict ? " of a rule" : ", and it goes its way");
+    if (verdict)
+        fprintf(stream, "verdict: %s\n", verdict);
+    else if (!judgement->guard.name && judgement->n_script_alerts > 0)
+        fputs("no rule matches, and the mail goes its way\n", stream);
+    else if (!judgement->guard.name)
+        fputs("no rule matches: no alert, and the mail goes its way\n", stream);
+}
+
+int explain_text(const Judgement *judgement, FILE *stream)
+{
     Mail *mail = judgement->mail;
     int r = print_envelope(stream, mail);
 
@@ -175,17 +246,15 @@ int explain_text(const Judgement *judgement, FILE *stream)
     if (r >= 0)
         r = print_text(stream, mail);
     if (r >= 0)
+        r = print_scripts(stream, judgement);
+    for (size_t i = 0; r >= 0 && i < judgement->n_script_alerts; i++)
+        r = print_script_alert(stream, &judgement->script_alerts[i]);
+    if (r >= 0)
         r = print_rules(stream, judgement);
     for (size_t i = 0; r >= 0 && i < judgement->n_alerts; i++)
         r = print_alert(stream, &judgement->alerts[i]);
     if (r < 0)
         return r;
-    if (judgement->guard.name)
-        fprintf(stream, "guard %s: the mail %s: no alert, and it goes its way\n",
-                judgement->guard.name, judgement->guard.why);
-    else if (verdict)
-        fprintf(stream, "verdict: %s\n", verdict);
-    else
-        fputs("no rule matches: no alert, and the mail goes its way\n", stream);
+    print_verdict(stream, judgement);
     return 0;
 }

@@ -107,10 +107,31 @@ static void judgement_done(Judgement *judgement)
         free(judgement->alerts[i].message);
     }
     judgement->n_alerts = 0;
+    for (size_t i = 0; i < judgement->n_script_alerts; i++) {
+        record_free(judgement->script_alerts[i].record);
+        free(judgement->script_alerts[i].message);
+    }
+    judgement->n_script_alerts = 0;
+    script_replay_done(&judgement->replay);
+}
+
+bool judgement_asks_rules(const Judgement *judgement)
+{
+    switch (judgement->replay.answer.verdict) {
+    case VERDICT_REJECT:
+    case VERDICT_TEMPFAIL:
+        return false;
+    case VERDICT_ACCEPT:
+        return judgement->replay.event == SCRIPT_MESSAGE;
+    default:
+        return true;
+    }
 }
 
 const char *judgement_verdict(const Judgement *judgement)
 {
+    if (judgement->replay.answer.verdict != VERDICT_CONTINUE)
+        return verdict_names[judgement->replay.answer.verdict];
     if (judgement->n_alerts == 0)
         return NULL;
     return verdict_names[judgement->alerts[judgement->n_alerts - 1].rule->verdict];
@@ -142,6 +163,31 @@ static int judge_rule(Judgement *judgement, const AlertSettings *settings, const
                                    &alert->message);
 }
 
+/* Makes of what the scripts say what the relay would get. */
+static int judge_scripts(Judgement *judgement, const ExplainSettings *settings)
+{
+    usec_t now = present_of(judgement->mail);
+    ScriptAlerts *alerts;
+    unsigned n_redacted;
+    int r = script_replay(settings->scripts, judgement->mail, &judgement->replay);
+
+    if (r < 0 || !judgement->replay.run)
+        return r;
+    alerts = &script_run_wishes(judgement->replay.run)->alerts;
+    for (size_t i = 0; r == 0 && i < alerts->n; i++) {
+        ExplainScriptAlert *alert = &judgement->script_alerts[judgement->n_script_alerts++];
+
+        alert->script = alerts->items[i].script;
+        alert->record = steal_ptr(alerts->items[i].record);
+        r = alert_complete(&settings->alert, judgement->mail, alert->script, i, now, alert->record,
+                           &n_redacted);
+        if (r == 0)
+            r = compose_message(alert->record, COMPOSE_STYLED, now, MESSAGE_MAX_BYTES,
+                                &alert->message);
+    }
+    return r;
+}
+
 /* 1 where rules match, 0 where none does or a guard holds the mail back. */
 static int look(Judgement *judgement, const ConfigStrings *guards, RuleState *state)
 {
@@ -164,8 +210,10 @@ static int judge(Judgement *judgement, const ExplainSettings *settings)
     const Rule *matched[RULES_MATCHED_MAX];
     size_t n_matched = 0;
     RuleState state;
-    int r;
+    int r = judge_scripts(judgement, settings);
 
+    if (r < 0 || !judgement_asks_rules(judgement))
+        return r;
     rules_begin(&state, judgement->rules);
     r = look(judgement, settings->guards, &state);
     if (r > 0)
@@ -238,6 +286,7 @@ static int explain_mail(Run *run, const ExplainFacts *facts, Mail *mail, const S
     _cleanup_(judgement_done) Judgement judgement = {
         .place = *place,
         .rules = run->settings->rules,
+        .scripts = run->settings->scripts,
         .mail = mail,
     };
     int r = add_facts(mail, facts);

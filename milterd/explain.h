@@ -8,6 +8,7 @@
 #include "milterd/alert.h"
 #include "milterd/macro.h"
 #include "milterd/rules.h"
+#include "milterd/script.h"
 
 #include <stdio.h>
 
@@ -37,6 +38,7 @@ typedef enum ExplainView {
 typedef struct ExplainSettings {
     const RuleSet *rules;
     const ConfigStrings *guards; /* NULL: none */
+    const ScriptSet *scripts;    /* NULL: none */
     AlertSettings alert;
     uint64_t max_message; /* bytes of a body that are kept */
     ExplainView view;

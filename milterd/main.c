@@ -303,6 +303,7 @@ static int explain(const Options *options, const Settings *settings)
     ExplainSettings explain_settings = {
         .rules = &settings->rules,
         .guards = &settings->guards,
+        .scripts = &settings->scripts,
         .alert = settings->alert,
         .max_message = settings->max_message,
         .view = options->view,

@@ -2,6 +2,7 @@
 """Lua scripts, as the MTA, its clients and the room see what they do."""
 
 import signal
+import smtplib
 
 import pytest
 
@@ -88,13 +89,13 @@ def test_reply_of_several_lines_reaches_the_client(bridge):
         assert code == 550
         assert text.decode().splitlines() == ["5.1.1 Nobody here.", "5.1.1 100 % sure."]
         assert session.rcpt("yes@mail.test")[0] == 250
-        assert session.data(mails.plain("for one of two").as_bytes())[0] == 250
+        assert session.data(mails.plain("for one of two"))[0] == 250
         assert session.mail("later@client.mail.test")[0] == 451
 
     assert delivered(bridge, "for one of two")["Delivered-To"] == "yes@mail.test"
 
 
-@pytest.mark.parametrize("event", ["connect", "helo", "mail", "data", "header", "headers", "body",
+@pytest.mark.parametrize("event", ["helo", "mail", "data", "header", "headers", "body",
                                    "message"])
 def test_mail_is_refused_at(bridge, event):
     script(bridge, f'function {event}(m) return m:reply("554", "5.7.1", "Not at {event}.") end')
@@ -103,6 +104,15 @@ def test_mail_is_refused_at(bridge, event):
 
     assert code == 554 and f"Not at {event}." in text
     assert not bridge.postfix.delivered(f"refused at {event}".encode())
+
+
+def test_connection_is_refused(bridge):
+    """Postfix says so in words of its own."""
+    script(bridge, 'function connect(m) return "reject" end')
+    bridge.start()
+    with pytest.raises(smtplib.SMTPConnectError) as refused:
+        bridge.send(mails.plain("refused at connect"))
+    assert refused.value.smtp_code == 554
 
 
 def test_mail_is_held_and_the_other_discarded(bridge):
