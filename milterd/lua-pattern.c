@@ -45,6 +45,11 @@ static bool set_has(const uint64_t set[static 4], uint8_t byte)
     return set[byte / 64] >> byte % 64 & 1;
 }
 
+static int is_nul(int byte)
+{
+    return byte == 0;
+}
+
 static int (*class_of(char letter))(int)
 {
     switch (tolower((unsigned char)letter)) {
@@ -68,6 +73,8 @@ static int (*class_of(char letter))(int)
         return isalnum;
     case 'x':
         return isxdigit;
+    case 'z':
+        return is_nul;
     default:
         return NULL;
     }
