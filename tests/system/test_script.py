@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Lua scripts, as the MTA, its clients and the room see what they do."""
 
+import json
+import re
 import signal
 import smtplib
+from pathlib import Path
 
 import pytest
 
@@ -315,3 +318,111 @@ def test_broken_script_keeps_the_configuration_that_is_there(bridge):
     bridge.milterd.process.wait_log("reloaded")
     assert bridge.send(mails.plain("version 2"))[0] == 250
     assert delivered(bridge, "version 2")["X-Version"] == "2"
+
+
+# What the manual and the examples say, run as their reader would run it.
+
+ROOT = Path(__file__).parent.parent.parent
+MANUAL = ROOT / "packaging" / "man" / "milterd-lua.5"
+EXAMPLES = ROOT / "packaging" / "examples" / "lua"
+
+
+def examples_of_the_manual():
+    blocks = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", MANUAL.read_text(), re.M | re.S)
+    return [block.replace(r"\e", "\\") for block in blocks]
+
+
+def explained(bridge, script_text, mail, *options):
+    """What --explain --json says of the mail."""
+    bridge.milterd.rules = ""
+    bridge.scripts = []
+    script(bridge, script_text)
+    bridge.milterd.write()
+    path = bridge.milterd.folder / "mail.eml"
+    path.write_bytes(mail)
+    own(path, bridge.milterd.user, None, 0o644)
+    done = as_user(bridge.milterd.user, [
+        bridge.programs["milterd"], "-c", bridge.milterd.config, "--explain", "--json", *options,
+        path])
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def example(name):
+    return (EXAMPLES / f"{name}.lua").read_text()
+
+
+def test_every_example_of_the_manual_does_what_it_says(bridge):
+    first, table, subject, copy, password, numbers = examples_of_the_manual()
+    mail = mails.plain("Hello")
+
+    assert explained(bridge, first, mail)["changes"] == ["change_header 1 Subject: [list] Hello"]
+    said = explained(bridge, table, mail, "--rcpt=old@example.org")
+    assert said["verdict"] == "reject" and said["reply"] == "550 5.1.1 This address is no more."
+    said = explained(bridge, table, mail, "--rcpt=old@example.org", "--auth=bob")
+    assert said["verdict"] is None
+
+    assert explained(bridge, subject, mail)["verdict"] is None
+    said = explained(bridge, subject, b"From: a@x\r\n\r\nx\r\n")
+    assert said["event"] == "headers" and said["reply"].startswith("550 5.6.0 A mail needs")
+    said = explained(bridge, copy, mail, "--envelope-from=contracts@example.org")
+    assert said["changes"] == ["add_rcpt <archive@example.org>"]
+    assert explained(bridge, copy, mail, "--envelope-from=a@x")["changes"] == []
+
+    said = explained(bridge, password, mails.plain("Hello", "my Password: s3cret12\n"))
+    assert said["changes"] == ["quarantine: a password in a mail"]
+    assert said["script_alerts"][0]["record"]["title"] == "Held: Hello"
+    assert explained(bridge, password, mail)["changes"] == []
+    said = explained(bridge, numbers, mail, "--rcpt=123@example.org")
+    assert said["reply"] == "550 5.1.1 Nobody is called by a number."
+
+
+def test_every_example_that_is_installed_does_what_it_says(bridge):
+    mail = mails.plain("Hello", X_Submitted_By="me")
+
+    assert explained(bridge, example("tag-subject"), mail, "--client=192.0.2.1")["changes"] == [
+        "change_header 1 Subject: [external] Hello"]
+    for options in ([], ["--client=10.1.2.3"], ["--client=192.0.2.1", "--auth=bob"]):
+        assert explained(bridge, example("tag-subject"), mail, *options)["changes"] == []
+
+    assert explained(bridge, example("add-header"), mail, "--auth=bob")["changes"] == [
+        "delete_header 1 X-Submitted-By", "insert_header 1 X-Submitted-By: bob (no TLS)"]
+    assert explained(bridge, example("add-header"), mail)["changes"] == [
+        "delete_header 1 X-Submitted-By"]
+
+    said = explained(bridge, example("reject-by-macro"), mail, "--auth=bob",
+                     "--envelope-from=al@x")
+    assert said["event"] == "mail" and said["reply"].startswith("553 5.7.1 You are")
+    for options in (["--auth=bob"], []):
+        assert explained(bridge, example("reject-by-macro"), mail, "--envelope-from=bob@x",
+                         *options)["verdict"] is None
+
+    said = explained(bridge, example("count-failures"), mails.plain(
+        "Report", X_Failed="17", X_Host="db1"))
+    record = said["script_alerts"][0]["record"]
+    assert record["title"] == "17 failures on db1" and record["severity"] == "warning"
+    said = explained(bridge, example("count-failures"), mails.plain(
+        "Report", X_Failed="0", X_Host="db1"))
+    assert said["script_alerts"][0]["record"]["key"] == record["key"]
+    assert said["script_alerts"][0]["record"]["state"] == "recovery"
+    assert explained(bridge, example("count-failures"), mail)["script_alerts"] == []
+
+    said = explained(bridge, example("spamtrap"), mail, "--rcpt=trap@example.org", "--rcpt=a@b",
+                     "--client=192.0.2.1")
+    assert said["event"] == "data" and said["verdict"] == "reject"
+    assert "192.0.2.1 has written to trap@example.org" in said["script_alerts"][0]["message"]
+    assert len(list(EXAMPLES.iterdir())) == 5
+
+
+def test_every_member_and_event_is_in_the_manual():
+    manual = MANUAL.read_text()
+    source = "".join((ROOT / "milterd" / name).read_text()
+                     for name in ("vm-mail.c", "vm-action.c", "script-event.c"))
+    members = re.findall(r'\[MEMBER_\w+\] = "(\w+)"', source)
+    methods = re.findall(r'\{ "(\w+)", \w+ \},', source)
+    events = re.findall(r'\[SCRIPT_\w+\] = "(\w+)"', source)
+
+    assert len(members) > 10 and len(methods) > 10 and len(events) == 12
+    assert not [name for name in members if f".It Va m.{name}" not in manual]
+    assert not [name for name in methods if f"Fn m:{name}" not in manual]
+    assert not [name for name in events if f".It Fn {name} m" not in manual]
