@@ -51,7 +51,8 @@ static void errors_of_scripts_are_errors_of_the_configuration(void **state)
     assert_non_null(strstr(folder->said, "two.lua: it has no handler"));
     assert_int_equal(load(folder, "", "while true do end", NULL), -EINVAL);
     assert_non_null(strstr(folder->said, "one.lua:1: took more than 500 ms\n"));
-    assert_int_equal(load(folder, "memory = \"256K\";", "x = {} for i = 1, 1e9 do x[i] = i end", NULL), -EINVAL);
+    assert_int_equal(
+        load(folder, "memory = \"256K\";", "x = {} for i = 1, 1e9 do x[i] = i end", NULL), -EINVAL);
     assert_non_null(strstr(folder->said, "one.lua: needs more than the 256 KB of memory"));
 }
 
