@@ -73,8 +73,8 @@ def journalctl(log, words):
 
 
 def command_line(log, line):
-    """A line of the shell that begins with journalctl, and what it prints."""
-    command, _, rest = line.partition(" | ")
+    """A line of the shell that begins with journalctl, and what it prints or writes."""
+    command, _, rest = re.sub(r" >[a-z]+$", "", line).partition(" | ")
     shown = journalctl(log, shlex.split(command)[1:])
     if not rest:
         return shown
