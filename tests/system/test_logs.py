@@ -9,7 +9,7 @@ import pytest
 
 from support import mails
 from support.journal import command_line, entries, journalctl
-from support.place import run, wait_until
+from support.place import own, run, wait_until
 
 SOURCES = Path(__file__).parent.parent.parent
 PAGE = SOURCES / "packaging" / "man" / "xmpp-alerts.7"
@@ -22,6 +22,12 @@ RULES = """
   { name = "noise"; match: { subject: { glob = "*noise*"; }; }; skip = true; verdict = "discard"; }
 """
 
+SCRIPT = """
+  function message(m)
+    if m.headers.subject == "broken" then error("on purpose") end
+  end
+"""
+
 # What the values of fields look like.
 VALUES = {
     "ID": r"[A-Za-z0-9._:-]{1,64}", "QUEUE_ID": r"[A-Za-z0-9]{6,}", "CLIENT": r"127\.0\.0\.1",
@@ -29,7 +35,7 @@ VALUES = {
     "TO": "ops|nowhere|ghost", "DESTINATION": "ops|ghost",
     "RECEIPT": "accepted|duplicate|busy|refused|none", "REASON": ".+",
     "VERDICT": "continue|accept|discard|reject|tempfail|quarantine",
-    "GUARD": "bounce|auto-reply|own-failure", "REDACTED": r"[1-9]\d*", "DELAY_MS": r"\d+",
+    "SCRIPT": "checks", "EVENT": "message", "GUARD": "bounce|auto-reply|own-failure", "REDACTED": r"[1-9]\d*", "DELAY_MS": r"\d+",
     "DELAY": r"\d+\.\d{3}", "SENDER_UID": r"\d+", "SENDER_PID": r"\d+", "SOCKET": "/.*",
     "MAILS_MEANWHILE": r"\d+",
 }
@@ -64,6 +70,10 @@ def eventful(bridge):
     bridge.milterd.rules = RULES
     bridge.milterd.workers = 1
     bridge.milterd.relay_extra = 'timeout = "300ms";'
+    script = bridge.milterd.folder / "checks.lua"
+    script.write_text(SCRIPT)
+    own(script, bridge.milterd.user, None, 0o644)
+    bridge.milterd.extra = f'scripts: ( {{ name = "checks"; file = "{script}"; }} );\n'
     bridge.relay.contacts["ghost"] = "nobody@nowhere.invalid"
     bridge.start_reader()
     bridge.relay.start()
@@ -82,6 +92,7 @@ def eventful(bridge):
     assert bridge.send(mails.plain("ALERT Re: x", Auto_Submitted="auto-replied"))[0] == 250
     assert bridge.relay.send("nowhere", "--", "text").returncode == 65
     put_off(bridge, "away")
+    put_off(bridge, "broken")
     bridge.relay.process.wait_log("failed, set aside")
 
     for daemon, done in ((bridge.milterd, "reloaded, ready"), (bridge.relay, "was read again")):
