@@ -51,7 +51,7 @@ static const MetricFamily families[_FAMILY_MAX] = {
                   "Messages that the MTA gave up before they were dealt with.", METRIC_COUNTER },
     [GUARDED] = { "milterd_guarded_total", "Messages that a guard kept from becoming alerts.",
                   METRIC_COUNTER, .labels = { "guard" } },
-    [ALERTS] = { "milterd_alerts_total", "Alerts made of mails, one for each destination.",
+    [ALERTS] = { "milterd_alerts_total", "Alerts that rules made, one for each destination.",
                  METRIC_COUNTER, .labels = { "rule", "destination" } },
     [SCRIPT_ERRORS] = { "milterd_script_errors_total",
                         "Calls of scripts that failed, or reached a limit.", METRIC_COUNTER,

@@ -81,6 +81,14 @@ def counting(milterd, page, relay):  # noqa: F811
     return milterd.start()
 
 
+def use_script(filter_, text):
+    path = filter_.folder / "it.lua"
+    path.write_text(text)
+    filter_.extra += f' scripts: ( {{ name = "it"; file = "{path}"; }} );'
+    filter_.write()
+    filter_.reload()
+
+
 # With an MTA.
 
 def test_counts_agree_with_what_postfix_sent(bridge, page):
@@ -231,6 +239,37 @@ def test_rule_without_destination_counts_for_the_default(counting):
     values = counting.page.read()
     for destination in ("ops", "night-shift"):
         assert values[f'milterd_alerts_total{{rule="alerts",destination="{destination}"}}'] == 1
+
+
+def test_verdicts_and_failures_of_scripts_are_counted(counting):
+    use_script(counting, """
+      function mail(m, address)
+        if address == "no@example.org" then return "reject" end
+      end
+      function rcpt(m, address)
+        if address == "gone@example.org" then return "reject" end
+      end
+      function message(m)
+        if m.headers.subject == "BOOM" then error("boom") end
+        if m.headers.subject == "DROP" then return "discard" end
+        if m.headers.subject == "HOLD" then m:quarantine("it") end
+      end""")
+    mta = counting.session()
+    assert mta.message(sender="<no@example.org>")[0] == REPLYCODE
+    assert mta.message((("Subject", "BOOM"),))[0] == REPLYCODE
+    assert mta.message((("Subject", "DROP"),))[0] == DISCARD
+    assert mta.message((("Subject", "HOLD"),))[0] in (ACCEPT, CONTINUE)
+    assert mta.message(LETTER)[0] == ACCEPT
+    # A recipient that is refused is no message.
+    assert mta.message(LETTER, rcpts=["<gone@example.org>"])[0] == REPLYCODE
+    mta.write(b"A")
+    assert mta.message()[0] == CONTINUE
+
+    counting.page.wait(aborted_total=1)
+    assert counting.page.messages() == {
+        ("mail", "reject"): 1, ("message", "tempfail"): 1, ("message", "discard"): 1,
+        ("message", "quarantine"): 1, ("message", "accept"): 1, ("message", "continue"): 1}
+    assert counting.page.read()['milterd_script_errors_total{script="it"}'] == 1
 
 
 # Processes that come and go.
@@ -422,6 +461,7 @@ def test_daemon_tells_what_it_is(counting):
 
 def test_manual_has_all_of_them_and_no_other(counting):
     """With their labels and types."""
+    use_script(counting, "function message(m) end")
     text = counting.page.text()
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
     labels = {name: tuple(re.findall(r'(\w+)="', next(
@@ -433,6 +473,7 @@ def test_manual_has_all_of_them_and_no_other(counting):
     section = MANUAL.read_text().split(".Sh METRICS\n")[1].split("\n.Sh ")[0]
     items = re.findall(r"^\.It Cm (milterd_\w+)(?: Ns Brq Ar ([a-z ,]+))?\n\.Pq (\w+)", section,
                        re.M)
+    assert len(items) == section.count(".It Cm milterd_")
     assert {name: kind for name, _, kind in items} == types
     assert {name: tuple(listed.replace(",", " ").split()) for name, listed, _ in items} == labels
 
