@@ -11,6 +11,7 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "milterd/buffer.h"
 #include "milterd/vm.h"
 
 #define VM_REGEXES_MAX 256
@@ -56,7 +57,27 @@ void vm_check(lua_State *state, int r);
 /* The view of the call under way; raises an error where there is none. */
 const ScriptView *vm_view(lua_State *state);
 
-/* Each adds its functions and types. */
+/* The key of an event's handler in the registry. */
+const void *vm_handler_key(ScriptEvent event);
+
+typedef struct VmLoad {
+    Vm *vm;
+    const char *text; /* NULL: `code` is run */
+    size_t size;
+    const VmCode *code;
+    Buffer dump;
+    VmOutline *outline; /* or NULL */
+} VmLoad;
+
+/* For lua_pcall(), with a VmLoad: makes the state what the script wants it to be. */
+int vm_load_script(lua_State *state);
+
+/* Where to begin in a string, by a position as Lua has it; beyond the end: SIZE_MAX. */
+size_t vm_offset(lua_State *state, int index, size_t size);
+
+/* Each adds its functions and types; the first is to be called first. */
+void vm_open_library(lua_State *state);
+void vm_open_regex(lua_State *state);
 void vm_open_text(lua_State *state);
 void vm_open_mail(lua_State *state);
 void vm_add_action_methods(lua_State *state); /* to the table on top */
