@@ -11,18 +11,11 @@ import pytest
 
 from support import mails
 from support.daemons import as_user
-from support.place import own, wait_until
+from support.place import own, run, wait_until
 
 
 def script(bridge, text, name="it", options=""):
-    """Puts the script into the configuration, before the others."""
-    path = bridge.milterd.folder / f"{name}.lua"
-    path.write_text(text)
-    own(path, bridge.milterd.user, None, 0o644)
-    bridge.scripts = getattr(bridge, "scripts", []) + [
-        f'{{ name = "{name}"; file = "{path}"; {options} }}']
-    bridge.milterd.extra = "scripts: (" + ", ".join(bridge.scripts) + ");\n"
-    return path
+    return bridge.milterd.add_script(text, name, options)
 
 
 def delivered(bridge, subject):
@@ -320,6 +313,78 @@ def test_broken_script_keeps_the_configuration_that_is_there(bridge):
     assert delivered(bridge, "version 2")["X-Version"] == "2"
 
 
+MILTERTEST = """
+local conn = mt.connect("unix:SOCKET")
+assert(conn)
+local function check(what, error) if not what then
+  print("not so: " .. error) os.exit(1) end end
+local function answers(reply, name)
+  check(mt.getreply(conn) == reply, name .. " is answered otherwise") end
+check(not mt.negotiate(conn, nil, nil, nil), "negotiate")
+check(not mt.conninfo(conn, "mx.example.org", "192.0.2.1"), "conninfo")
+answers(SMFIR_CONTINUE, "connect")
+check(not mt.helo(conn, "mx.example.org"), "helo")
+answers(SMFIR_CONTINUE, "helo")
+check(not mt.unknown(conn, "XYZZY"), "unknown")
+answers(SMFIR_CONTINUE, "unknown")
+check(not mt.mailfrom(conn, "<a@x>", "SIZE=1"), "mailfrom")
+answers(SMFIR_CONTINUE, "mail")
+check(not mt.rcptto(conn, "<no@y>"), "rcptto")
+answers(SMFIR_REPLYCODE, "rcpt")
+check(not mt.rcptto(conn, "<ops@y>"), "rcptto")
+answers(SMFIR_CONTINUE, "rcpt")
+check(not mt.data(conn), "data")
+check(not mt.header(conn, "Subject", "hello"), "header")
+check(not mt.header(conn, "Old", "value"), "header")
+answers(SMFIR_CONTINUE, "header")
+check(not mt.eoh(conn), "eoh")
+answers(SMFIR_CONTINUE, "headers")
+check(not mt.bodystring(conn, "old body\\r\\n"), "bodystring")
+answers(SMFIR_CONTINUE, "body")
+check(not mt.eom(conn), "eom")
+answers(SMFIR_ACCEPT, "message")
+check(mt.eom_check(conn, MT_HDRADD, "X-Seen",
+  "connect helo unknown mail rcpt rcpt data header header headers body\\n message"),
+  "events are " .. tostring(mt.getheader(conn, "X-Seen", 0)))
+check(mt.eom_check(conn, MT_HDRINSERT, "X-First", "first", 0), "insert_header")
+check(mt.eom_check(conn, MT_HDRCHANGE, "Subject", "changed"), "change_header")
+check(mt.eom_check(conn, MT_HDRDELETE, "Old"), "delete_header")
+check(mt.eom_check(conn, MT_RCPTADD, "<more@y>"), "add_rcpt")
+check(mt.eom_check(conn, MT_RCPTDELETE, "<ops@y>"), "delete_rcpt")
+check(mt.eom_check(conn, MT_BODYCHANGE, "new body\\r\\n"), "replace_body")
+check(mt.eom_check(conn, MT_QUARANTINE, "so"), "quarantine")
+mt.disconnect(conn)
+"""
+
+
+def test_every_event_and_action_as_miltertest_sees_it(bridge):
+    script(bridge, """
+      local function note(m) m.connection.seen = (m.connection.seen or "") .. m.event .. " " end
+      for _, name in ipairs{ "connect", "helo", "unknown", "mail", "data", "header", "headers",
+                             "body" } do
+        _G[name] = note
+      end
+      function rcpt(m, address)
+        note(m)
+        if address == "no@y" then return m:reply("550", "5.1.1", "no") end
+      end
+      function message(m)
+        m:add_header("X-Seen", m.connection.seen .. m.event)
+        m:insert_header(0, "X-First", "first")
+        m:change_header("Subject", "changed")
+        m:delete_header("Old")
+        m:add_rcpt("more@y")
+        m:delete_rcpt("ops@y")
+        m:replace_body("new body\\n")
+        m:quarantine("so")
+        m:change_from("new@x")
+      end""")
+    bridge.milterd.start()
+    path = bridge.place.file("test.lua", MILTERTEST.replace("SOCKET", str(bridge.milterd.socket)))
+    done = run(["miltertest", "-s", path])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # What the manual and the examples say, run as their reader would run it.
 
 ROOT = Path(__file__).parent.parent.parent
@@ -335,7 +400,7 @@ def examples_of_the_manual():
 def explained(bridge, script_text, mail, *options):
     """What --explain --json says of the mail."""
     bridge.milterd.rules = ""
-    bridge.scripts = []
+    bridge.milterd.scripts = []
     script(bridge, script_text)
     bridge.milterd.write()
     path = bridge.milterd.folder / "mail.eml"

@@ -134,3 +134,28 @@ def test_mail_of_cron_stays_in_the_client_queue_of_sendmail(bridge, sendmail, ha
     bridge.send(mails.plain("ALERT behind it"))
     bridge.reader.wait_message("ALERT behind it")
     assert len(bridge.reader.archive()) == 2
+
+
+def test_script_changes_mail_and_refuses_it_in_sendmail(bridge, sendmail):
+    bridge.milterd.add_script("""
+      macros = { "{mail_addr}" }
+      function rcpt(m, address)
+        if address == "no@mail.test" then
+          return m:reply("550", "5.1.1", "Nobody here.", "100 % sure.")
+        end
+      end
+      function message(m)
+        m:change_header("Subject", "[tagged] " .. m.headers.subject)
+        m:delete_header("X-Old")
+        m:add_header("X-Seen", m.macros["{mail_addr}"])
+        m:replace_body("A new body.\\n")
+      end""")
+    bridge.milterd.start()
+    mail = mails.plain("by Sendmail", X_Old="1")
+    code, text = sendmail.send(mail, to=("no@mail.test",))
+    assert code == 550 and "Nobody here.\n5.1.1 100 % sure." in text
+    assert sendmail.send(mail)[0] == 250
+
+    mail = sendmail.wait_delivered(b"[tagged] by Sendmail")[0]
+    assert mail["X-Seen"] == "root@client.mail.test" and mail["X-Old"] is None
+    assert mail.get_payload().strip() == "A new body."

@@ -193,6 +193,7 @@ class Milterd:
         self.listen = f"unix:{self.socket}"
         self.config = self.folder / "milterd.conf"
         self.rules = RULES
+        self.scripts = []
         self.extra = ""
         self.relay_extra = ""
         self.workers = 2
@@ -209,10 +210,19 @@ listen_mode = "0660";
 {group}workers = {self.workers};
 relay: {{ socket = "{self.relay_socket}"; {self.relay_extra} }};
 {self.extra}
+scripts: ( {", ".join(self.scripts)} );
 rules: (
 {self.rules}
 );
 """
+
+    def add_script(self, text, name="it", options=""):
+        """A script in Lua, asked behind those that are there; gives its path."""
+        path = self.folder / f"{name}.lua"
+        path.write_text(text)
+        own(path, self.user, None, 0o644)
+        self.scripts.append(f'{{ name = "{name}"; file = "{path}"; {options} }}')
+        return path
 
     def take_profiles(self):
         """The project's own, in a copy that its user can read."""
