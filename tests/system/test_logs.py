@@ -9,7 +9,7 @@ import pytest
 
 from support import mails
 from support.journal import command_line, entries, journalctl
-from support.place import own, run, wait_until
+from support.place import run, wait_until
 
 SOURCES = Path(__file__).parent.parent.parent
 PAGE = SOURCES / "packaging" / "man" / "xmpp-alerts.7"
@@ -70,10 +70,7 @@ def eventful(bridge):
     bridge.milterd.rules = RULES
     bridge.milterd.workers = 1
     bridge.milterd.relay_extra = 'timeout = "300ms";'
-    script = bridge.milterd.folder / "checks.lua"
-    script.write_text(SCRIPT)
-    own(script, bridge.milterd.user, None, 0o644)
-    bridge.milterd.extra = f'scripts: ( {{ name = "checks"; file = "{script}"; }} );\n'
+    bridge.milterd.add_script(SCRIPT, "checks")
     bridge.relay.contacts["ghost"] = "nobody@nowhere.invalid"
     bridge.start_reader()
     bridge.relay.start()

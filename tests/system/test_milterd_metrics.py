@@ -82,9 +82,7 @@ def counting(milterd, page, relay):  # noqa: F811
 
 
 def use_script(filter_, text):
-    path = filter_.folder / "it.lua"
-    path.write_text(text)
-    filter_.extra += f' scripts: ( {{ name = "it"; file = "{path}"; }} );'
+    filter_.add_script(text)
     filter_.write()
     filter_.reload()
 
