@@ -233,12 +233,16 @@ static int condition_holds(const Condition *condition, MatchInput *input, Patter
 
     for (size_t i = 0; i < condition->n_alternatives; i++) {
         const Alternative *alternative = &condition->alternatives[i];
+        bool matches;
 
         r = read_values(input, condition->field, alternative, buffer, &values, &n);
         if (r < 0)
             return r;
-        if (pattern_search(alternative->pattern, values, n, search))
-            return search->error < 0 ? search->error : 1;
+        matches = pattern_search(alternative->pattern, values, n, search);
+        if (search->error < 0)
+            return search->error;
+        if (matches)
+            return 1;
     }
     return 0;
 }

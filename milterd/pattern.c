@@ -302,7 +302,7 @@ static RegexResult match_regex(const Pattern *pattern, const char *value, size_t
         RegexSpans spans;
 
         result = regex_search_groups(pattern->regex, value, size, 0, &left, &spans);
-        if (result == REGEX_MATCH)
+        if (result == REGEX_MATCH && search->error == 0)
             search->error = search->take(search->userdata, pattern->regex, value, &spans);
     } else {
         result = regex_search(pattern->regex, value, size, &left);
@@ -356,6 +356,9 @@ static bool search_values(const Pattern *pattern, const char *const *values, siz
         case REGEX_GAVE_UP:
             /* One is enough: a mail may bring a thousand values, each made to cost all it can. */
             search->gave_up = true;
+            return false;
+        case REGEX_NO_MEMORY:
+            search->error = -ENOMEM;
             return false;
         }
     return false;

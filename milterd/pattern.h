@@ -65,7 +65,7 @@ typedef struct PatternSearch {
      * `text`. 0 or -ENOMEM, which ends up in `error`. NULL: nobody wants them. */
     int (*take)(void *userdata, const Regex *regex, const char *text, const RegexSpans *spans);
     void *userdata;
-    int error;
+    int error; /* also -ENOMEM where a regex had too little; what was found then means nothing */
 } PatternSearch;
 
 /* The same as pattern_match(). */

@@ -128,7 +128,7 @@ typedef struct Work {
 } Work;
 
 /* Writes what lies before the last match between two places of the text, with what is to be hidden
- * replaced. An Outcome. */
+ * replaced. An Outcome, or -ENOMEM. */
 static int hide_between(Work *work, size_t start, size_t end)
 {
     const char *text = work->text + start;
@@ -142,6 +142,8 @@ static int hide_between(Work *work, size_t start, size_t end)
 
         if (result == REGEX_NO_MATCH)
             return CHECKED;
+        if (result == REGEX_NO_MEMORY)
+            return -ENOMEM;
         if (result == REGEX_GAVE_UP || ++work->hits > HITS_MAX)
             return WITHHELD;
         secret = secret_of(work->pattern->regex, &spans);
@@ -213,7 +215,7 @@ static int apply_pattern(Redactor *redactor, RedactPattern *pattern, const char 
         log_warning("the redact pattern \"%s\" reached its limits with a mail; what it could not "
                     "look through is withheld",
                     pattern->name);
-    if (r == WITHHELD || work.n == 0)
+    if (r < 0 || r == WITHHELD || work.n == 0)
         return r;
     free(*value);
     *value = steal_ptr(output);

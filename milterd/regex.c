@@ -134,6 +134,8 @@ static RegexResult search(const Regex *regex, const char *text, size_t size, siz
     pcre2_match_context_free(limits);
     if (r >= 0)
         return REGEX_MATCH;
+    if (r == PCRE2_ERROR_NOMEMORY)
+        return REGEX_NO_MEMORY;
     return r == PCRE2_ERROR_NOMATCH ? REGEX_NO_MATCH : REGEX_GAVE_UP;
 }
 

@@ -25,7 +25,8 @@ void regex_take_long(Regex *regex);
 typedef enum RegexResult {
     REGEX_NO_MATCH,
     REGEX_MATCH,
-    REGEX_GAVE_UP, /* a limit was reached, or memory was short */
+    REGEX_GAVE_UP,   /* a limit was reached */
+    REGEX_NO_MEMORY, /* not the mail's fault: another time it may work */
 } RegexResult;
 
 /* How many steps the texts of one mail may cost together; deterministic, so that a mail that is

@@ -66,6 +66,9 @@ static bool regex_run(lua_State *state, RegexSpans *spans)
         return true;
     case REGEX_NO_MATCH:
         return false;
+    case REGEX_NO_MEMORY:
+        luaL_error(state, "not enough memory");
+        break;
     case REGEX_GAVE_UP:
         break;
     }
