@@ -15,6 +15,8 @@
 #include "milterd/buffer.h"
 
 #define FILE_MAX_BYTES ((size_t)1024 * 1024)
+/* The manager, which a service manager watches, does nothing else meanwhile. */
+#define LOAD_USEC_MAX USEC_PER_SEC
 #define MEGABYTE ((uint64_t)1024 * 1024)
 
 static const char *const on_error_names[] = {
@@ -43,7 +45,7 @@ const ConfigKey script_keys[] = {
     { "name", CONFIG_STRING, offsetof(Script, name), .required = true, .parse = check_name },
     { "file", CONFIG_PATH, offsetof(Script, file), .required = true },
     { "memory", CONFIG_SIZE, offsetof(Script, memory), .fallback = "\"16M\"",
-      .min = 256 * (uint64_t)1024, .max = 1024 * MEGABYTE },
+      .min = 256 * (uint64_t)1024, .max = 256 * MEGABYTE },
     { "time", CONFIG_DURATION, offsetof(Script, time_usec), .fallback = "\"500ms\"",
       .min = USEC_PER_MSEC, .max = 15 * USEC_PER_SEC },
     { "on_error", CONFIG_CHOICE, offsetof(Script, on_error), .fallback = "\"tempfail\"",
@@ -126,7 +128,10 @@ static void report(const Script *script, ConfigFile *file, const char *reason)
 
 static int load(Script *script, ConfigFile *file, const ConfigNode *node)
 {
-    const VmLimits limits = { .memory = script->memory, .time_usec = script->time_usec };
+    const VmLimits limits = {
+        .memory = script->memory,
+        .time_usec = MIN(script->time_usec, LOAD_USEC_MAX),
+    };
     _cleanup_(buffer_done) Buffer buffer = { .max = FILE_MAX_BYTES };
     char reason[VM_REASON_MAX], path[CONFIG_NODE_PATH_MAX];
     int r = read_file(script->file, &buffer);

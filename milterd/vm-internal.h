@@ -25,6 +25,8 @@ struct Vm {
     size_t n_allocations;
     usec_t deadline_usec; /* on the thread's CPU clock */
     bool expired;
+    bool starved; /* at the limit of memory as well */
+    unsigned n_hooks;
     size_t charged; /* since the time was looked at */
     bool new_message;
 

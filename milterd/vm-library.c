@@ -10,6 +10,7 @@
 #include "milterd/vm-internal.h"
 
 #define MOVE_MAX 1000000 /* elements */
+#define CALL_BYTES 16384 /* what a function may do that is not seen from its arguments */
 
 /* Lua runs finalizers without hooks: one that never ends could not be stopped. */
 static int set_metatable(lua_State *state)
@@ -136,7 +137,7 @@ static void check_plain(lua_State *state, int index)
 static int call_with_table(lua_State *state)
 {
     check_plain(state, 1);
-    vm_charge(state, lua_rawlen(state, 1));
+    vm_charge(state, CALL_BYTES + lua_rawlen(state, 1));
     return lua_tocfunction(state, lua_upvalueindex(1))(state);
 }
 

@@ -17,7 +17,11 @@
 
 #include "common/log.h"
 
-#define HOOK_INSTRUCTIONS 1000
+/* An instruction that copies or compares strings takes as long as they are. So a state that holds
+ * much looks at the time each time, and any other now and then. */
+#define HOOK_INSTRUCTIONS 100
+#define HOOKS_PER_LOOK 10
+#define SMALL_BYTES ((size_t)1024 * 1024)
 #define CHARGE_BYTES (256 * 1024)
 #define CODE_MAX_BYTES ((size_t)16 * 1024 * 1024)
 #define IDLE_BYTES (256 * 1024) /* a state that holds more is tidied up after a message */
@@ -49,6 +53,16 @@ static bool fails(Vm *vm)
     return vm->n_allocations == vm->limits.fail_at || vm->n_allocations == vm->limits.fail_at + 1;
 }
 
+/* Lua collects all garbage when it gets nothing, and tries again. A script at its limit may so make
+ * each instruction take long; when its time is over it gets nothing more. */
+static bool may_grow(Vm *vm, size_t size)
+{
+    if (size <= vm->limits.memory - MIN(vm->used, vm->limits.memory))
+        return !vm->starved;
+    vm->starved = vm->starved || !vm_may_go_on(vm, 0);
+    return false;
+}
+
 static void *allocate(void *userdata, void *block, size_t old_size, size_t size)
 {
     Vm *vm = userdata;
@@ -62,7 +76,7 @@ static void *allocate(void *userdata, void *block, size_t old_size, size_t size)
         vm->used -= old_size;
         return NULL;
     }
-    if (size > old_size && size - old_size > vm->limits.memory - MIN(vm->used, vm->limits.memory))
+    if (size > old_size && !may_grow(vm, size - old_size))
         return NULL;
     /* One that shrinks must not fail. */
     if (size > old_size && vm->limits.fail_at > 0 && fails(vm))
@@ -100,6 +114,8 @@ static void on_count(lua_State *state, lua_Debug *activation)
 {
     Vm *vm = vm_of(state);
 
+    if (!vm->expired && vm->used < SMALL_BYTES && ++vm->n_hooks % HOOKS_PER_LOOK != 0)
+        return;
     if (vm_may_go_on(vm, 0))
         return;
     lua_sethook(state, on_count, LUA_MASKCOUNT, 1);
@@ -145,13 +161,20 @@ const ScriptView *vm_view(lua_State *state)
     return vm->view;
 }
 
+/* Whether the error is the one that the hook has raised, which knows the line. */
+static bool says_expired(lua_State *state, int status)
+{
+    return status != LUA_OK && lua_type(state, -1) == LUA_TSTRING &&
+           strstr(lua_tostring(state, -1), "took more than");
+}
+
 /* Calls a function in C with one argument, under the limits. */
 static int run(Vm *vm, lua_CFunction function, void *argument, char reason[static VM_REASON_MAX])
 {
     lua_State *state = vm->state;
     int status;
 
-    vm->expired = false;
+    vm->expired = vm->starved = false;
     vm->charged = 0;
     vm->n_lines = 0;
     vm->deadline_usec = cpu_usec() + vm->limits.time_usec;
@@ -165,14 +188,14 @@ static int run(Vm *vm, lua_CFunction function, void *argument, char reason[stati
     vm->reply = NULL;
     if (status == LUA_OK && !vm->expired)
         return 0;
-    if (status == LUA_ERRMEM)
+    if (vm->expired && !says_expired(state, status))
+        snprintf(reason, VM_REASON_MAX, "%s: took more than %d ms", vm->name,
+                 (int)(vm->limits.time_usec / USEC_PER_MSEC));
+    else if (status == LUA_ERRMEM)
         snprintf(reason, VM_REASON_MAX, "%s: needs more than the %zu KB of memory that it may have",
                  vm->name, vm->limits.memory / 1024);
     else if (status != LUA_OK && lua_type(state, -1) == LUA_TSTRING)
         snprintf(reason, VM_REASON_MAX, "%s", lua_tostring(state, -1));
-    else if (vm->expired)
-        snprintf(reason, VM_REASON_MAX, "%s: took more than %d ms", vm->name,
-                 (int)(vm->limits.time_usec / USEC_PER_MSEC));
     else
         snprintf(reason, VM_REASON_MAX, "%s: an error that is no text", vm->name);
     return -EINVAL;

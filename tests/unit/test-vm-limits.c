@@ -92,6 +92,11 @@ static void time_of_a_call_is_limited(void **state)
         "local co = coroutine.create(function() local x <close> = setmetatable({}, { __close = "
         "function() while true do end end }) while true do end end) coroutine.resume(co) "
         "coroutine.close(co)",
+        "local s, t = ('x'):rep(5000000), ('x'):rep(4999999) .. 'y' while s ~= t do end",
+        "local s = ('x'):rep(4000000) while true do local t = s .. 'y' end",
+        "while true do table.unpack({}, 1, 100000) end",
+        "local t = {} pcall(function() while true do t[#t + 1] = {} end end) "
+        "while true do pcall(function() local u = {} end) end",
         "local s = ('x'):rep(1000000) while true do s:upper() end",
         "local s = ('x'):rep(4000000) while true do s:reverse() end",
         "local s = ('x'):rep(1000000) while true do utf8.len(s) end",
