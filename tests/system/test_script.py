@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support import mails
+from support import mails, metrics
 from support.daemons import as_user
 from support.place import own, run, wait_until
 
@@ -203,6 +203,33 @@ def test_failure_of_a_script(bridge, on_error, code):
         bridge.reader.wait_message(subject)
         assert len(bridge.reader.messages()) == 1
         assert delivered(bridge, subject)["X-Half"] is None
+
+
+def test_what_scripts_do_is_counted(bridge):
+    script(bridge, """
+      function mail(m, from) if from:find("no@") then return "reject" end end
+      function message(m)
+        if m.headers.subject == "bad" then error("oh dear") end
+        if m.headers.subject == "held" then m:quarantine("so") end
+      end""")
+    script(bridge, "function message() end", "other")
+    port = bridge.place.port()
+    bridge.milterd.extra = f'metrics: {{ listen = "127.0.0.1:{port}"; }};'
+    bridge.milterd.start()
+    bridge.send(mails.plain("good"))
+    bridge.send(mails.plain("good"), sender="no@client.mail.test")
+    bridge.send(mails.plain("held"))
+    for _ in range(2):
+        bridge.send(mails.plain("bad"))
+
+    page = metrics.Page(("127.0.0.1", port))
+    assert page("milterd_script_errors_total", script="it") == 2
+    assert page("milterd_script_errors_total", script="other") == 0
+    for stage, verdict, n in [("message", "accept", 1), ("mail", "reject", 1),
+                              ("message", "tempfail", 2), ("message", "quarantine", 1)]:
+        assert page("milterd_messages_total", stage=stage, verdict=verdict) == n
+    for held in bridge.postfix.queued():
+        bridge.postfix.forget(held["queue_id"])
 
 
 def test_script_that_runs_on_is_stopped_and_the_worker_goes_on(bridge):
