@@ -82,7 +82,9 @@ def counting(milterd, page, relay):  # noqa: F811
 
 
 def use_script(filter_, text):
-    filter_.add_script(text)
+    path = filter_.folder / "it.lua"
+    path.write_text(text)
+    filter_.extra += f' scripts: ( {{ name = "it"; file = "{path}"; }} );'
     filter_.write()
     filter_.reload()
 
