@@ -13,6 +13,8 @@
 
 #include "common/log.h"
 
+#include "milterd/macro.h"
+
 #define PROGRESS_USEC (5 * USEC_PER_SEC)
 #define ARGUMENTS_MAX 32
 #define ARGUMENT_MAX_BYTES 1000
@@ -65,7 +67,8 @@ size_t scripts_macros(const ScriptSet *scripts, const char *names[static MAIL_MA
         for (size_t j = 0; j < macros->n; j++)
             n = macros_collect(macros->items[j], names, n);
     }
-    return n;
+    /* By which m.is_local is known. */
+    return scripts->n > 0 ? macros_collect(MACRO_RESOLVED, names, n) : n;
 }
 
 /* A connection */

@@ -295,6 +295,27 @@ def test_macros_that_a_script_names_are_told(bridge):
     assert delivered(bridge, "with macros")["X-Macros"] == "unknown mx.mail.test true"
 
 
+def test_mail_that_is_submitted_is_known_and_changed(bridge):
+    script(bridge, """
+      function rcpt(m, address)
+        if address == "no@mail.test" and not m.is_local then return "reject" end
+      end
+      function message(m)
+        m:delete_rcpt("no@mail.test")
+        m:add_header("X-Local", tostring(m.is_local))
+      end""")
+    bridge.milterd.start()
+    done = bridge.postfix.submit(mails.plain("submitted"), to=("yes@mail.test", "no@mail.test"))
+    assert done.returncode == 0
+    assert bridge.send(mails.plain("by SMTP"), to=("yes@mail.test",))[0] == 250
+    assert bridge.send(mails.plain("refused"), to=("no@mail.test",))[0] == 550
+
+    mail = delivered(bridge, "Subject: submitted")
+    assert mail["X-Local"] == "true" and mail["Delivered-To"] == "yes@mail.test"
+    assert delivered(bridge, "Subject: by SMTP")["X-Local"] == "false"
+    assert len(bridge.postfix.delivered(b"Subject: submitted")) == 1
+
+
 def test_scripts_are_asked_in_their_order(bridge):
     script(bridge, 'function message(m) m:add_header("X-Order", "one") end', "one")
     script(bridge, 'function message(m) m:add_header("X-Order", "two") return "accept" end', "two")

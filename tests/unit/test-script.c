@@ -179,7 +179,7 @@ static void macros_of_scripts_are_those_of_the_settings(void **state)
 
     load_good(folder, "", "macros = { 'client_ptr', '{auth_authen}' } function message() end",
               "macros = { 'client_ptr' } function message() end");
-    assert_int_equal(settings_macros(folder->settings, names), 2);
+    assert_int_equal(settings_macros(folder->settings, names), 3);
     assert_true(settings_need_helo(folder->settings));
 }
 

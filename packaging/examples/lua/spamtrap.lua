@@ -6,7 +6,7 @@
 local traps = { ["trap@example.org"] = true }
 
 function rcpt(m, address)
-  if traps[address:lower()] then
+  if traps[address:lower()] and not m.is_local then
     m.connection.trapped = address
     m:log("trapped " .. (m.client or "a local user"))
     return m:reply("550", "5.1.1", "There is nobody of this name here.")
