@@ -15,7 +15,7 @@
 #include "milterd/buffer.h"
 
 #define FILE_MAX_BYTES ((size_t)1024 * 1024)
-/* The manager, which a service manager watches, does nothing else meanwhile. */
+/* The manager, which a service manager watches, waits for it. */
 #define LOAD_USEC_MAX USEC_PER_SEC
 #define MEGABYTE ((uint64_t)1024 * 1024)
 
@@ -146,10 +146,14 @@ static int load(Script *script, ConfigFile *file, const ConfigNode *node)
                      r == -EINVAL ? "no file" : strerrordesc_np(-r));
         return 0;
     }
-    r = vm_compile(script->name, buffer.data ? buffer.data : "", buffer.size, &limits,
-                   &script->code, &script->outline, reason);
-    if (r < 0)
+    r = script_compile(script->name, buffer.data ? buffer.data : "", buffer.size, &limits,
+                       &script->code, &script->outline, reason);
+    if (r == -ENOMEM)
+        return r;
+    if (r == -EINVAL)
         report(script, file, reason);
+    else if (r < 0)
+        config_error_elsewhere(file, "%s: can't be compiled now: %s", script->file, strerror(-r));
     return 0;
 }
 

@@ -23,7 +23,6 @@
 #define HOOKS_PER_LOOK 10
 #define SMALL_BYTES ((size_t)1024 * 1024)
 #define CHARGE_BYTES (256 * 1024)
-#define CODE_MAX_BYTES ((size_t)16 * 1024 * 1024)
 #define IDLE_BYTES (256 * 1024) /* a state that holds more is tidied up after a message */
 
 /* Keys of the registry, by their addresses. */
@@ -248,9 +247,11 @@ int vm_compile(const char *name, const char *text, size_t size, const VmLimits *
 {
     VmOutline outline = {};
     Vm *vm = vm_new_empty(name, limits);
-    VmLoad load = {
-        .vm = vm, .text = text, .size = size, .dump = { .max = CODE_MAX_BYTES }, .outline = &outline
-    };
+    VmLoad load = { .vm = vm,
+                    .text = text,
+                    .size = size,
+                    .dump = { .max = VM_CODE_MAX_BYTES },
+                    .outline = &outline };
     int r;
 
     if (!vm) {

@@ -17,6 +17,7 @@
 typedef struct Vm Vm;
 
 #define VM_REASON_MAX 512
+#define VM_CODE_MAX_BYTES ((size_t)16 * 1024 * 1024) /* of one script, compiled */
 #define VM_NAME_MAX 40 /* bytes of a script's name: Lua shows no more of it */
 
 typedef struct VmLimits {
