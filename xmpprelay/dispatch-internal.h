@@ -11,8 +11,11 @@
 #include "common/backoff.h"
 
 typedef struct DispatchAccount {
-    bool blocked; /* waiting for dispatch_writable() */
-    bool proven;  /* the present session has brought a message to its destination */
+    bool blocked;      /* waiting for dispatch_writable() */
+    bool proven;       /* the present session has brought a message to its destination */
+    usec_t since_usec; /* CLOCK_MONOTONIC: the first time that one that stands back was looked
+                        * at in the present session; 0: not yet */
+    usec_t joining_until_usec; /* one stands back for rooms that are not joined yet; 0: none does */
 } DispatchAccount;
 
 typedef struct Target {
@@ -46,6 +49,8 @@ bool dispatch_can_post(const Dispatch *dispatch, const Target *target, usec_t no
 void suspects_accuse(DispatchEntry *entry, unsigned weight, const char *verdict);
 /* The session has ended with what `target` has in flight, which is to be of unknown fate then. */
 void suspects_lost(Dispatch *dispatch, Target *target, EndCause cause, usec_t now);
+/* When one that stands back has waited long enough for `account` to be in all its rooms. */
+usec_t suspects_wake_usec(const Dispatch *dispatch, size_t account);
 /* It is certain that the entry, of unknown fate until now, has not arrived. */
 void suspects_not_arrived(DispatchEntry *entry);
 /* The lowest entry of a target that could be posted; `all`: also those that stand back. */

@@ -12,7 +12,9 @@
  * arrival. If the connection is cut when it is alone, too, it stands back: all others go before
  * it, and it is posted, alone, in a session that has just brought another message to its
  * destination. A line that works for the others and is cut upon this one is what counts against
- * it. Where there are no others it does no harm by being tried again, and is.
+ * it. Where there are no others it does no harm by being tried again, and is. Others may wait for
+ * a room that is still being joined; without some patience a message to a faster room would cut the
+ * connection each time before that.
  *
  * What is known of cuts is kept in memory only; a new process begins to look anew.
  */
@@ -23,6 +25,7 @@
 
 #define SUSPECT_CUTS 2 /* in a row, from which on it is posted alone */
 #define BACK_CUTS 2    /* in a row and alone, from which on it stands back */
+#define JOINING_USEC (30 * USEC_PER_SEC)
 
 static bool is_suspect(const DispatchEntry *entry)
 {
@@ -77,10 +80,23 @@ static void was_cut(Dispatch *dispatch, Target *target, usec_t now)
     }
 }
 
+static bool is_any_ready(const Dispatch *dispatch, size_t account)
+{
+    for (size_t i = 0; i < dispatch->n_targets; i++)
+        if (dispatch->targets[i].account == account && dispatch->targets[i].ready)
+            return true;
+    return false;
+}
+
+/* The end of a session with no destination ready is not told: that of the last counts as such. */
 void suspects_lost(Dispatch *dispatch, Target *target, EndCause cause, usec_t now)
 {
-    if (cause != END_QUIT)
-        dispatch->accounts[target->account].proven = false;
+    DispatchAccount *account = &dispatch->accounts[target->account];
+
+    if (cause != END_QUIT || !is_any_ready(dispatch, target->account)) {
+        account->proven = false;
+        account->since_usec = account->joining_until_usec = 0;
+    }
     if (cause == END_NETWORK)
         was_cut(dispatch, target, now);
     for (size_t i = 0; cause == END_POISON && i < target->n_entries; i++)
@@ -133,9 +149,61 @@ static bool has_waiting_suspect(const Target *target, bool all)
     return false;
 }
 
+static bool has_standing_back(const Target *target)
+{
+    for (size_t i = 0; i < target->n_entries; i++)
+        if (target->entries[i].state == DISPATCH_WAITING && stands_back(&target->entries[i]))
+            return true;
+    return false;
+}
+
+/* What could be posted as soon as its room is joined. */
+static bool has_others_to_come(const Target *target)
+{
+    for (size_t i = 0; !target->ready && !target->paused && i < target->n_entries; i++) {
+        const DispatchEntry *entry = &target->entries[i];
+
+        if ((entry->state == DISPATCH_WAITING || entry->state == DISPATCH_UNKNOWN) &&
+            !stands_back(entry))
+            return true;
+    }
+    return false;
+}
+
+static bool waits_for_rooms(Dispatch *dispatch, size_t index, usec_t now)
+{
+    DispatchAccount *account = &dispatch->accounts[index];
+    bool back = false, to_come = false;
+
+    for (size_t i = 0; i < dispatch->n_targets; i++) {
+        const Target *target = &dispatch->targets[i];
+
+        if (target->account != index)
+            continue;
+        back = back || (target->ready && has_standing_back(target));
+        to_come = to_come || has_others_to_come(target);
+    }
+    if (!back)
+        return false;
+    if (account->since_usec == 0)
+        account->since_usec = now;
+    if (!to_come || now >= account->since_usec + JOINING_USEC)
+        return false;
+    account->joining_until_usec = account->since_usec + JOINING_USEC;
+    return true;
+}
+
+usec_t suspects_wake_usec(const Dispatch *dispatch, size_t account)
+{
+    usec_t until_usec = dispatch->accounts[account].joining_until_usec;
+
+    return until_usec > 0 ? until_usec : USEC_INFINITY;
+}
+
 /* Those that stand back have their turn when another message has arrived, or there is none. */
 static bool is_turn_of_all(Dispatch *dispatch, size_t account, usec_t now)
 {
+    dispatch->accounts[account].joining_until_usec = 0;
     if (dispatch->accounts[account].proven)
         return true;
     for (size_t i = 0; i < dispatch->n_targets; i++) {
@@ -145,7 +213,7 @@ static bool is_turn_of_all(Dispatch *dispatch, size_t account, usec_t now)
             suspects_first_waiting(target, false))
             return false;
     }
-    return true;
+    return !waits_for_rooms(dispatch, account, now);
 }
 
 bool suspects_choose(Dispatch *dispatch, size_t account, usec_t now, usec_t now_realtime)

@@ -429,6 +429,8 @@ usec_t dispatch_wake_usec(const Dispatch *dispatch)
 {
     usec_t wake_usec = USEC_INFINITY;
 
+    for (size_t i = 0; i < dispatch->n_accounts; i++)
+        wake_usec = MIN(wake_usec, suspects_wake_usec(dispatch, i));
     for (size_t i = 0; i < dispatch->n_targets; i++) {
         const Target *target = &dispatch->targets[i];
 

@@ -536,6 +536,71 @@ static void dispatch_message_that_cuts_and_is_alone_holds_up_nothing(void **stat
     assert_int_equal(world->store[1].state, ENTRY_FAILED);
 }
 
+/* One message upon which the connection was cut often enough, alone, that it stands back. */
+static void make_stand_back(World *world, CuttingServer *server)
+{
+    accept(world, 0, 1);
+    assert_int_equal(run_sessions(world, server, 5), 5);
+    assert_int_equal(world->store[1].suspicion, 0);
+}
+
+static void dispatch_message_that_cuts_waits_for_slower_rooms(void **state)
+{
+    World *world = *state;
+    CuttingServer server = { .poison = (int64_t[]){ 1, 0 } };
+
+    make_stand_back(world, &server);
+    accept(world, 1, 1);
+    dispatch_ready(world->dispatch, 0);
+    assert_string_equal(turn(world), "");
+    world->now += 10 * SECOND;
+    assert_string_equal(turn(world), "");
+    dispatch_ready(world->dispatch, 1);
+    assert_string_equal(turn(world), "1:2 ");
+    done(world, 1, 2);
+    assert_string_equal(turn(world), "0:1 ");
+}
+
+static void dispatch_message_that_cuts_does_not_wait_long_for_a_room(void **state)
+{
+    World *world = *state;
+    CuttingServer server = { .poison = (int64_t[]){ 1, 0 } };
+
+    make_stand_back(world, &server);
+    accept(world, 1, 1);
+    dispatch_ready(world->dispatch, 0);
+    assert_string_equal(turn(world), "");
+    assert_int_equal(dispatch_wake_usec(world->dispatch), world->now + 30 * SECOND);
+    world->now += 30 * SECOND;
+    assert_string_equal(turn(world), "0:1 ");
+    done(world, 0, 1);
+    turn(world);
+    assert_int_equal(dispatch_wake_usec(world->dispatch), USEC_INFINITY);
+    assert_int_equal(world->store[1].state, ENTRY_DELIVERED);
+}
+
+/* The room is left first, then its session ends, which nobody is told of. */
+static void dispatch_arrival_of_an_earlier_session_proves_nothing(void **state)
+{
+    World *world = *state;
+    CuttingServer server = { .poison = (int64_t[]){ 1, 0 } };
+
+    make_stand_back(world, &server);
+    accept(world, 0, 1);
+    dispatch_ready(world->dispatch, 0);
+    assert_string_equal(turn(world), "0:2 ");
+    done(world, 0, 2);
+    dispatch_lost(world->dispatch, 0, END_QUIT, world->now);
+    turn(world);
+
+    dispatch_ready(world->dispatch, 0);
+    assert_string_equal(turn(world), "0:1 ");
+    dispatch_lost(world->dispatch, 0, END_NETWORK, world->now);
+    dispatch_ready(world->dispatch, 0);
+    turn(world);
+    assert_int_equal(world->store[1].suspicion, 0);
+}
+
 static void dispatch_line_that_cuts_all_sets_nothing_aside(void **state)
 {
     World *world = *state;
@@ -789,6 +854,9 @@ int main(void)
         TEST(dispatch_message_that_cuts_is_set_aside_once_others_arrive),
         TEST(dispatch_two_messages_that_cut_are_set_aside),
         TEST(dispatch_message_that_cuts_and_is_alone_holds_up_nothing),
+        TEST(dispatch_message_that_cuts_waits_for_slower_rooms),
+        TEST(dispatch_message_that_cuts_does_not_wait_long_for_a_room),
+        TEST(dispatch_arrival_of_an_earlier_session_proves_nothing),
         TEST(dispatch_line_that_cuts_all_sets_nothing_aside),
         TEST(dispatch_line_that_cuts_now_and_then_keeps_the_order),
         TEST(dispatch_cut_that_comes_late_is_no_suspicion),
