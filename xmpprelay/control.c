@@ -64,9 +64,11 @@ bool control_test_done(Control *control, const char *id, bool delivered, const c
         usec_t took_usec;
         Answer answer;
         Json *json = NULL;
+        bool waits;
 
         if (client == 0 || !streq(test->id, id))
             continue;
+        waits = control_socket_waits(control->socket, client);
         test->client = 0;
         took_usec = now_usec(CLOCK_MONOTONIC) - test->began_usec;
         answer = answer_new();
@@ -78,7 +80,7 @@ bool control_test_done(Control *control, const char *id, bool delivered, const c
         answer_done(answer, &json);
         control_socket_answer(control->socket, client, json);
         *ret_took_usec = took_usec;
-        return true;
+        return waits;
     }
     return false;
 }

@@ -12,7 +12,7 @@
  * has none.
  *
  * A uid may have half as much unread as there is room left. So one that never reads gets a third
- * of the room, several share it, and there is always some for one that reads.
+ * of the room, several share it, and there is some for one that reads, unless they are a hundred.
  */
 
 #include "common/util.h"

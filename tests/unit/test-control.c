@@ -386,6 +386,21 @@ static void control_test_answers_with_its_fate(void **state)
     assert_string_equal(string_at(answer, "id"), f->test_id);
 }
 
+static void control_test_that_nobody_waits_for_any_more_is_none(void **state)
+{
+    Fixture *f = *state;
+    int fd = client_new(f);
+    usec_t took_usec;
+
+    send_text(fd, "{\"command\":\"test\",\"destination\":\"ops\"}\n");
+    while (!*f->test_id)
+        assert_return_code(sd_event_run(f->event, 1000), 0);
+    close(fd);
+    while (sd_event_run(f->event, 10000) > 0)
+        ;
+    assert_false(control_test_done(f->control, f->test_id, true, NULL, &took_usec));
+}
+
 static void control_test_of_a_client_that_left_frees_its_place(void **state)
 {
     Fixture *f = *state;
@@ -543,6 +558,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(control_pause_is_kept_by_the_spool, setup, teardown),
         cmocka_unit_test_setup_teardown(control_test_answers_with_its_fate, setup, teardown),
         cmocka_unit_test_setup_teardown(control_test_of_a_client_that_left_frees_its_place, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(control_test_that_nobody_waits_for_any_more_is_none, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(control_sentence_cut_inside_a_character_is_shown, setup,
                                         teardown),
