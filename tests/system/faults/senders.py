@@ -277,7 +277,8 @@ def restart_while_many_wait(run, end, start):
     crowd.wait_asked()
     run.wait(run.chance.uniform(1, 3))
     run.relay.process.send_signal(end)
-    run.relay.process.send_signal(signal.SIGCONT)
+    if end != signal.SIGKILL:  # which needs none, and may be over already
+        run.relay.process.send_signal(signal.SIGCONT)
     run.relay.process.wait()
     run.wait(run.chance.uniform(0, 1.5))
     start()

@@ -274,9 +274,10 @@ class Run:
                     daemon.process.check_sanitizers()
                 except Failure as error:
                     self.problem(str(error))
+        if not self.postfix.process.alive:
+            self.problem(f"Postfix ended by itself with status {self.postfix.process.status}")
         # What nobody takes any more must not come up in the next run.
-        if self.postfix.process.alive:
-            self.postfix.forget("ALL")
+        self.postfix.forget("ALL")
 
     def keep_logs(self, folder):
         target = Path(folder) / f"{self.scenario.name}-{self.kind}-{self.seed}"

@@ -163,7 +163,8 @@ postlog    unix-dgram n - n -   1  postlogd
         run(["/usr/sbin/postqueue", "-c", self.config, "-f"])
 
     def forget(self, queue_id):
-        run(["/usr/sbin/postsuper", "-c", self.config, "-d", queue_id])
+        for queues in ([], ["maildrop"]):
+            run(["/usr/sbin/postsuper", "-c", self.config, "-d", queue_id, *queues])
 
 
 def to_bytes(mail):
