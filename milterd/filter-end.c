@@ -88,6 +88,8 @@ sfsistat filter_finish(Session *session, SMFICTX *context, CounterStage stage, V
 
     if (r < 0)
         return end_without_handover(session, context, stage, r);
+    if (result == HANDOVER_PASS && verdict == VERDICT_DISCARD)
+        verdict = VERDICT_ACCEPT;
     return end_message(session, stage, verdict, filter_give(context, verdict, reply));
 }
 
@@ -143,6 +145,9 @@ sfsistat filter_conclude(Session *session, SMFICTX *context, Verdict of_scripts)
         return end_without_handover(session, context, COUNTER_MESSAGE, r);
 
     verdict = result == HANDOVER_PASS ? of_scripts : input.verdict;
+    /* The mail would be lost together with its alert. */
+    if (result == HANDOVER_PASS && verdict == VERDICT_DISCARD)
+        verdict = VERDICT_CONTINUE;
     r = change(session, context, verdict);
     if (r == 0 && verdict == VERDICT_QUARANTINE)
         r = quarantine(context, last);

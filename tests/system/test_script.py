@@ -163,6 +163,22 @@ def test_alerts_of_rules_are_not_lost_to_a_script(bridge):
     assert not bridge.postfix.delivered(b"ALERT to lose")
 
 
+@pytest.mark.parametrize("event", ["headers", "message"])
+def test_mail_is_not_lost_with_its_alert(bridge, event):
+    script(bridge, f'''
+      function {event}(m)
+        m:alert{{ text = "x" }}
+        return "discard"
+      end''')
+    bridge.milterd.relay_extra = 'timeout = "500ms"; on_failure = "accept";'
+    bridge.milterd.rules = ""
+    bridge.milterd.start()
+    subject = f"kept in {event}"
+    assert bridge.send(mails.plain(subject))[0] == 250
+
+    assert delivered(bridge, subject)
+
+
 def test_mail_that_a_script_refuses_is_no_alert_of_a_rule(bridge):
     script(bridge, 'function message(m) if m.text:find("spam") then return "reject" end end')
     bridge.start()
