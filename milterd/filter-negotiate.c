@@ -53,9 +53,10 @@ static unsigned long choose_no_step(const Filter *filter)
         bits |= SMFIP_NOUNKNOWN;
     if (!settings_need_helo(filter->settings))
         bits |= SMFIP_NOHELO;
-    /* Without DATA the recipients are looked at together with the headers. */
+    /* Without DATA the recipients are looked at together with the headers. But libmilter takes
+     * nothing else behind a command that is unknown, and ignores the headers. */
     if (!rules_decide_at(&filter->settings->rules, MAIL_STAGE_DATA) &&
-        !script_at(filter->settings, SCRIPT_DATA))
+        !script_at(filter->settings, SCRIPT_DATA) && !script_at(filter->settings, SCRIPT_UNKNOWN))
         bits |= SMFIP_NODATA;
     return bits;
 }

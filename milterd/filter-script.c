@@ -67,6 +67,9 @@ bool filter_ask_scripts(Session *session, SMFICTX *context, const ScriptView *vi
 
     if (!session->scripts || session->discard || session->shortage)
         return false;
+    /* Where none has a handler the step may not be answered: a failure before it is told later. */
+    if (!scripts_have(&session->filter->settings->scripts, view->event))
+        return false;
     filter_call_scripts(session, context, view, &said);
     switch (said.verdict) {
     case VERDICT_CONTINUE:

@@ -149,6 +149,8 @@ ScriptWishes *script_run_wishes(ScriptRun *run)
 
 bool script_run_waits(const ScriptRun *run, ScriptEvent from)
 {
+    if (run->failed)
+        return true;
     for (size_t i = 0; i < run->scripts->n; i++)
         for (ScriptEvent event = from; event <= SCRIPT_MESSAGE; event++)
             if (!run->slots[i].out && has(script_at(run->scripts, i), event) &&

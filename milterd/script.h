@@ -78,8 +78,8 @@ typedef struct ScriptAnswer {
  * that is final. Failures are logged. */
 void script_run_call(ScriptRun *run, const ScriptView *view, ScriptAnswer *ret);
 
-/* Whether some script would be asked yet about this message, at this event or one behind it;
- * and whether one wants more of its body. */
+/* Whether some script would be asked yet about this message, at this event or one behind it, or
+ * it is to be put off; and whether one wants more of its body. */
 bool script_run_waits(const ScriptRun *run, ScriptEvent from);
 bool script_run_wants_body(const ScriptRun *run);
 

@@ -11,6 +11,7 @@ import pytest
 
 from support import mails, metrics
 from support.daemons import as_user
+from support.mta import Mta
 from support.place import own, run, wait_until
 
 
@@ -219,6 +220,43 @@ def test_failure_of_a_script(bridge, on_error, code):
         bridge.reader.wait_message(subject)
         assert len(bridge.reader.messages()) == 1
         assert delivered(bridge, subject)["X-Half"] is None
+
+
+def steps(bridge, *steps):
+    """The answers of the filter, which must come at once."""
+    mta = Mta(bridge.milterd.socket, timeout=10)
+    connect = b"client.mail.test\0004\0\x19127.0.0.1\0"
+    answers = [mta.step(letter, data)
+               for letter, data in (("C", connect), ("H", b"client.mail.test\0"), *steps)]
+    mta.close()
+    return answers[2:]
+
+
+def test_failure_for_one_recipient_puts_off_the_mail_of_the_others(bridge):
+    """Also at a step that is not answered: the MTA would wait for it in vain."""
+    script(bridge, 'function rcpt(m, address) if address:find("bad") then error("oh dear") end end')
+    bridge.milterd.rules = ""
+    bridge.milterd.start()
+    answers = steps(bridge, ("M", b"<root@client.mail.test>\0"), ("R", b"<good@mail.test>\0"),
+                    ("R", b"<bad@mail.test>\0"), ("L", b"Subject\0hello\0"), ("N", b""),
+                    ("B", b"text\r\n"), ("E", b""))
+
+    assert answers == ["continue", "continue", "replycode", "continue", "continue", "continue",
+                       "replycode"]
+
+
+def test_unknown_command_between_recipients_and_data(bridge):
+    script(bridge, """
+      function unknown(m, command) m:log("unknown " .. command) end
+      function message(m) m:log("subject " .. m.headers.subject) return "accept" end""")
+    bridge.milterd.start()
+    answers = steps(bridge, ("M", b"<root@client.mail.test>\0"), ("R", b"<ops@mail.test>\0"),
+                    ("U", b"NONSENSE\0"), ("T", b""), ("L", b"Subject\0hello\0"), ("N", b""),
+                    ("B", b"text\r\n"), ("E", b""))
+
+    assert answers == 7 * ["continue"] + ["accept"]
+    bridge.milterd.process.wait_log("script: unknown NONSENSE.*")
+    bridge.milterd.process.wait_log("script: subject hello.*")
 
 
 def test_what_scripts_do_is_counted(bridge):

@@ -159,15 +159,17 @@ static void failure_puts_the_whole_message_off(void **state)
     Folder *folder = *state;
     ScriptAnswer answer;
 
-    load_good(folder, "", "function rcpt() error('no') end", NULL);
+    load_good(folder, "", "function rcpt() error('no') end", "function connect() end");
     log_set_level(LOG_CRIT);
     assert_int_equal(script_run_new(&folder->settings->scripts, NULL, &run), 0);
     answer = ask(run, &mail, SCRIPT_RCPT);
     assert_int_equal(answer.verdict, VERDICT_TEMPFAIL);
     assert_true(answer.failed);
     assert_string_equal(answer.reply->code, "451");
+    assert_true(script_run_waits(run, SCRIPT_MESSAGE));
     assert_int_equal(ask(run, &mail, SCRIPT_MESSAGE).verdict, VERDICT_TEMPFAIL);
     script_run_begin_message(run);
+    assert_false(script_run_waits(run, SCRIPT_MESSAGE));
     assert_int_equal(ask(run, &mail, SCRIPT_MESSAGE).verdict, VERDICT_CONTINUE);
     log_set_level(LOG_INFO);
 }
