@@ -69,6 +69,9 @@ static Session *session_new(SMFICTX *context)
         return NULL;
     }
     session->filter = filter;
+    /* What an MTA that reuses the connection has offered before is known to libmilter alone, which
+     * refuses what was not. */
+    session->offered = ~0U;
     filter_begin_message(session);
     atomic_fetch_add(filter->n_connections, 1);
     return session;

@@ -259,6 +259,22 @@ def test_unknown_command_between_recipients_and_data(bridge):
     bridge.milterd.process.wait_log("script: subject hello.*")
 
 
+def test_changes_for_the_next_client_on_the_same_connection(bridge):
+    script(bridge, """
+      function unknown(m) end
+      function message(m) m:add_header("X-Seen", "yes") end""")
+    bridge.milterd.rules = ""
+    bridge.milterd.start()
+    mta = Mta(bridge.milterd.socket)
+    assert mta.mail([("Subject", "one")], b"text\r\n") == ("h", "E")
+    assert mta.answer() == "accept"
+    assert mta.step("U", b"NONSENSE\0") == "continue"
+    mta.next_client()
+    assert mta.mail([("Subject", "two")], b"text\r\n") == ("h", "E")
+    assert mta.answer() == "accept"
+    mta.close()
+
+
 def test_what_scripts_do_is_counted(bridge):
     script(bridge, """
       function mail(m, from) if from:find("no@") then return "reject" end end

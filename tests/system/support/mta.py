@@ -100,6 +100,9 @@ class Mta:
             answer = self.answer()
         return answer, "E"
 
+    def next_client(self):
+        self._send("K")
+
     def close(self):
         try:
             self._send("Q")
