@@ -22,6 +22,18 @@ void script_alerts_cut(ScriptAlerts *alerts, size_t n)
         record_free(alerts->items[--alerts->n].record);
 }
 
+void script_alerts_drop(ScriptAlerts *alerts, const char *script)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < alerts->n; i++)
+        if (streq(alerts->items[i].script, script))
+            record_free(alerts->items[i].record);
+        else
+            alerts->items[n++] = alerts->items[i];
+    alerts->n = n;
+}
+
 void script_wishes_begin(ScriptWishes *wishes)
 {
     script_wishes_done(wishes);

@@ -42,6 +42,7 @@ typedef struct ScriptAlerts {
 } ScriptAlerts;
 
 void script_alerts_cut(ScriptAlerts *alerts, size_t n); /* drops those behind the first `n` */
+void script_alerts_drop(ScriptAlerts *alerts, const char *script); /* drops this script's */
 
 typedef struct ScriptValue {
     const char *bytes;

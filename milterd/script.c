@@ -221,7 +221,7 @@ static int make_vm(const Script *script, Vm **ret, char reason[static VM_REASON_
 
 static int call(ScriptRun *run, size_t index, const ScriptView *view, VmResult *ret)
 {
-    size_t n_actions = run->wishes.actions.n, n_alerts = run->wishes.alerts.n;
+    size_t n_actions = run->wishes.actions.n;
     const Script *script = script_at(run->scripts, index);
     Slot *slot = &run->slots[index];
     char reason[VM_REASON_MAX];
@@ -237,7 +237,7 @@ static int call(ScriptRun *run, size_t index, const ScriptView *view, VmResult *
     slot->vm = vm_free(slot->vm);
     slot->out = true;
     actions_cut(&run->wishes.actions, n_actions);
-    script_alerts_cut(&run->wishes.alerts, n_alerts);
+    script_alerts_drop(&run->wishes.alerts, script->name);
     return r;
 }
 

@@ -136,17 +136,22 @@ static void failure_takes_all_back(void **state)
     ScriptAnswer answer;
 
     load_good(folder, "on_error = \"accept\";",
+              "function mail(m) m:alert{ text = 'early' } end\n"
               "function message(m) m:add_header('X', 'one') m:alert{ text = 'x' }\n"
               "if not m.connection.bad then m.connection.bad = true end error('no') end",
+              "function mail(m) m:alert{ text = 'stays' } end\n"
               "function message(m) m:add_header('X', 'two') end");
     log_set_level(LOG_CRIT);
     assert_int_equal(script_run_new(&folder->settings->scripts, NULL, &run), 0);
     for (int i = 0; i < 3; i++) {
+        ask(run, &mail, SCRIPT_MAIL);
+        assert_int_equal(script_run_wishes(run)->alerts.n, 2);
         answer = ask(run, &mail, SCRIPT_MESSAGE);
         assert_int_equal(answer.verdict, VERDICT_CONTINUE);
         assert_int_equal(script_run_wishes(run)->actions.n, 1);
         assert_string_equal(script_run_wishes(run)->actions.items[0].value, "two");
-        assert_int_equal(script_run_wishes(run)->alerts.n, 0);
+        assert_int_equal(script_run_wishes(run)->alerts.n, 1);
+        assert_string_equal(script_run_wishes(run)->alerts.items[0].record->text, "stays");
         script_run_begin_message(run);
     }
     log_set_level(LOG_INFO);
