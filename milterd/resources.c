@@ -46,10 +46,11 @@ static int share_memory(Resources *resources)
         r = counters_new(&resources->counters);
     if (r == 0)
         r = counters_reserve(&resources->settings->rules, &alerts);
-    if (r == 0)
-        counters_take(resources->counters, &resources->settings->rules, alerts);
+    if (r < 0)
+        return r;
+    counters_take(resources->counters, &resources->settings->rules, alerts);
     counters_take_scripts(resources->counters, &resources->settings->scripts);
-    return r;
+    return 0;
 }
 
 int resources_init(Resources *resources, sd_event *event, Settings *settings,
