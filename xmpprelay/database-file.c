@@ -233,6 +233,8 @@ static int configure(Database *database, const char *path, const DatabaseFormat 
                                     "PRAGMA synchronous = FULL;"
                                     "PRAGMA foreign_keys = ON;"
                                     "PRAGMA trusted_schema = OFF;"
+                                    /* what is gone must not come back in a recovery */
+                                    "PRAGMA secure_delete = ON;"
                                     "PRAGMA cell_size_check = ON;"
                                     "PRAGMA journal_size_limit = 67108864;"
                                     /* takes the lock now, not at the first alert */

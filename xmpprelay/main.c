@@ -6,8 +6,13 @@
  */
 
 #include <getopt.h>
+#include <grp.h>
 #include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 
 #include <systemd/sd-daemon.h>
@@ -123,6 +128,35 @@ static void print_not_starting(const ConfigFile *file, const char *path)
                path);
 }
 
+/* Root must not follow what the relay's user may have laid in its folder (a link in the place of
+ * the log, say), and the relay has to be able to open what is made. So root becomes that user. */
+static int become_owner_of_spool(const char *path)
+{
+    _cleanup_free_ char *copy = strdup(path);
+    char log[PATH_MAX];
+    struct passwd *user;
+    struct stat st;
+
+    if (geteuid() != 0)
+        return 0;
+    if (!copy)
+        return -ENOMEM;
+    if (stat(dirname(copy), &st) < 0)
+        return -errno;
+    snprintf(log, sizeof(log), "%s-wal", path);
+    if (st.st_uid == 0 && lstat(path, &st) < 0 && lstat(log, &st) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (st.st_uid == 0)
+        return 0;
+    user = getpwuid(st.st_uid);
+    if ((user ? initgroups(user->pw_name, user->pw_gid) : setgroups(0, NULL)) < 0 ||
+        setresgid(user ? user->pw_gid : st.st_gid, user ? user->pw_gid : st.st_gid,
+                  user ? user->pw_gid : st.st_gid) < 0 ||
+        setresuid(st.st_uid, st.st_uid, st.st_uid) < 0)
+        return -errno;
+    return 0;
+}
+
 static int recover_spool(const Settings *settings)
 {
     const char *path = settings->spool.path;
@@ -130,6 +164,11 @@ static int recover_spool(const Settings *settings)
     SpoolRecovered found;
     int r;
 
+    r = become_owner_of_spool(path);
+    if (r < 0) {
+        fprintf(stderr, "xmpprelay: can't become the owner of %s: %s\n", path, strerror(-r));
+        return EX_DATAERR;
+    }
     r = spool_recover(path, (const char *const *)settings->default_destination.items,
                       settings->default_destination.n, &found, reason);
     if (r < 0) {

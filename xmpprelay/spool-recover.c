@@ -318,6 +318,8 @@ static int fill(Recovery *recovery, const char *path, const char *const *names, 
         r = complete_entries(recovery->database, names, n_names, &ret->again);
     if (r == 0)
         r = database_exec(recovery->database, "COMMIT; PRAGMA foreign_keys = ON");
+    if (r == 0) /* it takes its place without its log; on a full disk that fails here */
+        r = database_exec(recovery->database, "PRAGMA wal_checkpoint(TRUNCATE)");
     ret->lost = (uint64_t)lost;
     return r < 0 ? r : count(recovery, ret);
 }
@@ -356,6 +358,18 @@ static int make_new(const char *path, const char *working, const char *const *na
         r = -ENODATA;
     }
     return r;
+}
+
+/* With what SQLite may have left beside it. */
+static void remove_working(const char *working)
+{
+    static const char *const endings[] = { "", "-wal", "-journal" };
+    char path[PATH_MAX + 16];
+
+    for (size_t i = 0; i < ELEMENTSOF(endings); i++) {
+        snprintf(path, sizeof(path), "%s%s", working, endings[i]);
+        (void)unlink(path);
+    }
 }
 
 static int sync_folder_of(const char *path)
@@ -397,27 +411,13 @@ static int keep_old(const char *path, const char *log, SpoolRecovered *ret)
     return -EEXIST;
 }
 
-/* The file was made by whoever runs this; the relay has to be able to open it. */
-static int give_to_owner(const char *path, const char *log, const char *working)
-{
-    struct stat st;
-
-    if (geteuid() != 0)
-        return 0;
-    if (stat(path, &st) < 0 && stat(log, &st) < 0)
-        return -errno;
-    return lchown(working, st.st_uid, st.st_gid) < 0 ? -errno : 0;
-}
-
 static int put_in_place(const char *path, const char *working, SpoolRecovered *ret)
 {
     char log[PATH_MAX + 8];
     int r;
 
     snprintf(log, sizeof(log), "%s-wal", path);
-    r = give_to_owner(path, log, working);
-    if (r == 0)
-        r = keep_old(path, log, ret);
+    r = keep_old(path, log, ret);
     if (r < 0)
         return r;
     /* The log first: it must never lie beside the new file. */
@@ -462,7 +462,7 @@ int spool_recover(const char *path, const char *const *names, size_t n_names, Sp
         snprintf(reason, SPOOL_REASON_MAX, "the path of the spool is too long");
         return -ENAMETOOLONG;
     }
-    (void)unlink(working); /* of one that was cut short */
+    remove_working(working); /* of one that was cut short */
     r = make_new(path, working, names, n_names, &recovered, reason);
     if (r == 0) {
         r = put_in_place(path, working, &recovered);
@@ -471,7 +471,7 @@ int spool_recover(const char *path, const char *const *names, size_t n_names, Sp
                      strerror(-r));
     }
     if (r < 0) {
-        (void)unlink(working);
+        remove_working(working);
         return r;
     }
     *ret = recovered;

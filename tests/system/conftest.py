@@ -15,7 +15,7 @@ from support.bridge import ACCOUNTS, Bridge  # noqa: E402
 from support.certificates import Authority  # noqa: E402
 from support.daemons import Programs  # noqa: E402
 from support.ejabberd import Ejabberd  # noqa: E402
-from support.place import Place  # noqa: E402
+from support.place import Place, run  # noqa: E402
 from support.postfix import Postfix  # noqa: E402
 from support.prosody import Prosody  # noqa: E402
 
@@ -146,3 +146,14 @@ def keep_logs(place, request):
     for pattern in ("log/*.log", "relay/*.conf", "milter/*.conf", "postfix/mail.log"):
         for path in place.path.glob(pattern):
             shutil.copy(path, target)
+
+
+@pytest.fixture
+def small_disk(place):
+    """A file system that is soon full, with more room than the relay leaves free."""
+    folder = place.folder("disk")
+    done = run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0777", "tmpfs", folder])
+    if done.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield folder
+    run(["umount", "-l", folder], check=True)

@@ -271,17 +271,6 @@ def test_socket_that_can_not_be_read_is_left_in_peace_for_a_while(relayed, place
     assert relay.process.log_text().count("relay.sock can be read again") == 1
 
 
-@pytest.fixture
-def small_disk(place):
-    """A file system that is soon full, with more room than the relay leaves free."""
-    folder = place.folder("disk")
-    done = run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0777", "tmpfs", folder])
-    if done.returncode != 0:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-    yield folder
-    run(["umount", "-l", folder], check=True)
-
-
 def test_full_disk_is_busy_and_recovers(bridge, small_disk):
     bridge.start_reader()
     bridge.relay.spool = small_disk / "spool.db"

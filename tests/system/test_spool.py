@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A spool that is damaged, or is none: what the relay says of it, and what is brought back."""
 
+import os
 import re
 import sqlite3
 import time
@@ -116,6 +117,46 @@ def test_sound_spool_is_not_recovered_nor_one_in_use(bridge):
     relay.stop()
     done = recover(relay, relay.user)
     assert done.returncode == 0 and "is sound; nothing was done" in done.stdout
+
+
+@pytest.mark.parametrize("link", ["spool.db", "spool.db-wal", "spool.db.recovered-wal"])
+def test_root_that_recovers_follows_no_link_of_the_relays_user(bridge, place, link):
+    relay = bridge.relay.start().wait_ready()
+    fill(relay, 3)
+    relay.stop()
+    spoil(relay.spool, page_of(relay.spool, b"ops", 0x0a))
+    target = place.file("of-root", "root's own", mode=0o644)
+    path = relay.folder / link
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
+    recover(relay)
+    assert target.read_text() == "root's own"
+    assert target.stat().st_uid == os.geteuid()
+    assert target.stat().st_mode & 0o777 == 0o644
+
+
+def test_recovery_on_a_full_disk_leaves_all_as_it_was(bridge, small_disk):
+    relay = bridge.relay
+    relay.spool = small_disk / "spool.db"
+    relay.start().wait_ready()
+    fill(relay, 100, size=30000)
+    relay.stop()
+    spoil(relay.spool, page_of(relay.spool, b"ops", 0x0a))
+    before = relay.spool.read_bytes()
+    ballast = small_disk / "ballast"
+    # Room for what is written first, but not for its copy in the new file.
+    free = os.statvfs(small_disk)
+    ballast.write_bytes(b"x" * (free.f_bavail * free.f_frsize - len(before) * 3 // 2))
+    done = recover(relay)
+    assert done.returncode == DAMAGED, done.stdout
+    assert "full" in done.stderr
+    assert relay.spool.read_bytes() == before
+    assert not list(small_disk.glob("spool.db.*"))
+
+    ballast.unlink()
+    assert "100 waiting" in recover(relay).stdout
+    relay.start().wait_ready()
+    assert relay.status()["waiting"] == 100
 
 
 def database(path, *statements):

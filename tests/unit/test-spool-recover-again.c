@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Recovery of a spool that has a past: one that was cut short, alerts that were said long ago.
+ */
+
+#include "tests/unit/test.h"
+
+#include "xmpprelay/spool-recover.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#define N_OLD 300
+#define N_WAITING 20
+#define PAGE 4096
+
+typedef struct Folder {
+    char path[64];
+    char spool[80];
+} Folder;
+
+static const SpoolLimits limits = { .max_records = 10000, .max_share = 100, .keep_usec = 1 };
+static const char *const names[] = { "ops" };
+
+static int folder_setup(void **state)
+{
+    Folder *folder = calloc(1, sizeof(*folder));
+
+    assert_non_null(folder);
+    snprintf(folder->path, sizeof(folder->path), "/tmp/test-recover-XXXXXX");
+    assert_non_null(mkdtemp(folder->path));
+    snprintf(folder->spool, sizeof(folder->spool), "%s/spool.db", folder->path);
+    *state = folder;
+    return 0;
+}
+
+static int folder_teardown(void **state)
+{
+    Folder *folder = *state;
+    DIR *dir = opendir(folder->path);
+    struct dirent *entry;
+
+    assert_non_null(dir);
+    while ((entry = readdir(dir)))
+        if (entry->d_name[0] != '.')
+            assert_int_equal(unlinkat(dirfd(dir), entry->d_name, 0), 0);
+    closedir(dir);
+    rmdir(folder->path);
+    free(folder);
+    return 0;
+}
+
+static Spool *open_spool(const char *path)
+{
+    char reason[SPOOL_REASON_MAX] = "";
+    Spool *spool = NULL;
+
+    if (spool_open(path, &limits, &spool, reason) < 0)
+        fail_msg("%s", reason);
+    return spool;
+}
+
+static void insert(Spool *spool, const char *kind, unsigned n)
+{
+    assert_int_equal(spool_begin(spool), 0);
+    for (unsigned i = 0; i < n; i++) {
+        char id[32], json[1200];
+        const SpoolRecord record = { .id = id,
+                                     .json = json,
+                                     .uid = 1,
+                                     .accepted_usec = 5,
+                                     .destinations = names,
+                                     .n_destinations = 1 };
+
+        snprintf(id, sizeof(id), "%s-%u", kind, i);
+        snprintf(json, sizeof(json), "{\"v\":1,\"text\":\"%s %01000u\"}", kind, i);
+        assert_int_equal(spool_insert(spool, &record), SPOOL_INSERTED);
+    }
+    assert_int_equal(spool_commit(spool), 0);
+}
+
+static int note_seq(const SpoolEntry *entry, void *userdata)
+{
+    int64_t **at = userdata;
+
+    *(*at)++ = entry->seq;
+    return 0;
+}
+
+static void deliver_all(Spool *spool)
+{
+    int64_t seqs[N_OLD], *at = seqs;
+    SpoolFate fate;
+
+    assert_int_equal(spool_load(spool, "ops", 0, N_OLD, note_seq, &at), 0);
+    assert_int_equal(spool_begin(spool), 0);
+    for (int64_t *seq = seqs; seq < at; seq++)
+        assert_int_equal(spool_mark_done(spool, *seq, 10, &fate), 1);
+    assert_int_equal(spool_commit(spool), 0);
+}
+
+static void purge_all(Spool *spool)
+{
+    size_t n_dropped;
+    int n;
+
+    do {
+        assert_int_equal(spool_begin(spool), 0);
+        n = spool_purge(spool, 1000, 100, &n_dropped);
+        assert_true(n >= 0);
+        assert_int_equal(spool_commit(spool), 0);
+    } while (n > 0);
+}
+
+/* A page of the index by which waiting alerts are found. */
+static void spoil_index(const char *path)
+{
+    _cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+    uint8_t page[PAGE];
+
+    assert_true(fd >= 0);
+    for (off_t at = PAGE; pread(fd, page, PAGE, at) == PAGE; at += PAGE)
+        if (page[0] == 0x0a && memmem(page, PAGE, "ops", 3)) {
+            memset(page, 0xa5, PAGE);
+            assert_int_equal(pwrite(fd, page, PAGE, at), PAGE);
+            return;
+        }
+    fail_msg("there is no such page");
+}
+
+static SpoolRecovered recover(const char *path)
+{
+    char reason[SPOOL_REASON_MAX] = "";
+    SpoolRecovered recovered = {};
+    int r;
+
+    r = spool_recover(path, names, 1, &recovered, reason);
+    if (r != 1)
+        fail_msg("%d: %s", r, reason);
+    return recovered;
+}
+
+static void alerts_said_long_ago_are_not_said_again(void **state)
+{
+    Folder *folder = *state;
+    Spool *spool = open_spool(folder->spool);
+    SpoolRecovered recovered;
+
+    insert(spool, "old", N_OLD);
+    deliver_all(spool);
+    purge_all(spool);
+    insert(spool, "new", N_WAITING);
+    spool_free(spool);
+    spoil_index(folder->spool);
+
+    recovered = recover(folder->spool);
+    assert_int_equal(recovered.waiting, N_WAITING);
+    assert_int_equal(recovered.again, 0);
+}
+
+static void write_file(const char *path)
+{
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    uint8_t garbage[3 * PAGE];
+
+    memset(garbage, 0x5a, sizeof(garbage));
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, garbage, sizeof(garbage)), (ssize_t)sizeof(garbage));
+}
+
+static void recovery_that_was_cut_short_can_be_had_again(void **state)
+{
+    static const char *const left[] = { ".recovered", ".recovered-wal", ".recovered-journal" };
+    Folder *folder = *state;
+    Spool *spool = open_spool(folder->spool);
+
+    insert(spool, "new", N_WAITING);
+    spool_free(spool);
+    spoil_index(folder->spool);
+    for (size_t i = 0; i < ELEMENTSOF(left); i++) {
+        char path[128];
+
+        snprintf(path, sizeof(path), "%s%s", folder->spool, left[i]);
+        write_file(path);
+    }
+    assert_int_equal(recover(folder->spool).waiting, N_WAITING);
+    spool = open_spool(folder->spool);
+    assert_int_equal(spool_n_waiting(spool), N_WAITING);
+    spool_free(spool);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(alerts_said_long_ago_are_not_said_again),
+        TEST(recovery_that_was_cut_short_can_be_had_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
