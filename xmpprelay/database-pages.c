@@ -76,6 +76,26 @@ static bool get_varint(const uint8_t **at, const uint8_t *end, uint64_t *ret)
     return true;
 }
 
+/* What the disk can't read any more is zero: to touch it in the mapping would end the process. */
+static int blank_unreadable(int fd, uint8_t *data, size_t size)
+{
+    const size_t step = (size_t)sysconf(_SC_PAGESIZE);
+    _cleanup_free_ uint8_t *block = malloc(step);
+
+    if (!block)
+        return -ENOMEM;
+    for (size_t at = 0; at < size; at += step) {
+        ssize_t n = pread(fd, block, step, (off_t)at);
+
+        if (n >= 0 && (size_t)n >= MIN(step, size - at))
+            continue;
+        if (mmap(data + at, step, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+            MAP_FAILED)
+            return -errno;
+    }
+    return 0;
+}
+
 static int map_file(const char *path, Bytes *ret)
 {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -90,7 +110,7 @@ static int map_file(const char *path, Bytes *ret)
     if (data == MAP_FAILED)
         return -errno;
     *ret = (Bytes){ .data = data, .size = (size_t)st.st_size };
-    return 0;
+    return blank_unreadable(fd, data, ret->size);
 }
 
 static void pages_done(Pages *pages)

@@ -445,7 +445,7 @@ static int look_at_old(const char *path, char reason[static SPOOL_REASON_MAX])
         return r;
     }
     r = spool_open(path, &limits, &spool, reason);
-    return r == -EUCLEAN ? 1 : r;
+    return r == -EUCLEAN || r == -EIO ? 1 : r; /* parts of a disk that fails can be read, too */
 }
 
 int spool_recover(const char *path, const char *const *names, size_t n_names, SpoolRecovered *ret,

@@ -11,6 +11,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 
 #define N_OLD 300
 #define N_WAITING 20
@@ -23,6 +25,31 @@ typedef struct Folder {
 
 static const SpoolLimits limits = { .max_records = 10000, .max_share = 100, .keep_usec = 1 };
 static const char *const names[] = { "ops" };
+
+/* A page of the disk that can't be read; 0: none. */
+static ino_t bad_inode;
+static off_t bad_at;
+
+/* In the place of the C library's, for SQLite's reading as for our own. */
+ssize_t read_64(int fd, void *data, size_t size, off_t at) __asm__("pread64");
+ssize_t read_plain(int fd, void *data, size_t size, off_t at) __asm__("pread");
+
+ssize_t read_64(int fd, void *data, size_t size, off_t at)
+{
+    struct stat st;
+
+    if (bad_inode && fstat(fd, &st) == 0 && st.st_ino == bad_inode && at < bad_at + PAGE &&
+        at + (off_t)size > bad_at) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_pread64, fd, data, size, at);
+}
+
+ssize_t read_plain(int fd, void *data, size_t size, off_t at)
+{
+    return read_64(fd, data, size, at);
+}
 
 static int folder_setup(void **state)
 {
@@ -114,6 +141,17 @@ static void purge_all(Spool *spool)
     } while (n > 0);
 }
 
+static off_t find_page(int fd, uint8_t kind, const char *text)
+{
+    uint8_t page[PAGE];
+
+    for (off_t at = PAGE; pread(fd, page, PAGE, at) == PAGE; at += PAGE)
+        if (page[0] == kind && memmem(page, PAGE, text, strlen(text)))
+            return at;
+    fail_msg("there is no such page");
+    return 0;
+}
+
 /* A page of the index by which waiting alerts are found. */
 static void spoil_index(const char *path)
 {
@@ -121,13 +159,8 @@ static void spoil_index(const char *path)
     uint8_t page[PAGE];
 
     assert_true(fd >= 0);
-    for (off_t at = PAGE; pread(fd, page, PAGE, at) == PAGE; at += PAGE)
-        if (page[0] == 0x0a && memmem(page, PAGE, "ops", 3)) {
-            memset(page, 0xa5, PAGE);
-            assert_int_equal(pwrite(fd, page, PAGE, at), PAGE);
-            return;
-        }
-    fail_msg("there is no such page");
+    memset(page, 0xa5, PAGE);
+    assert_int_equal(pwrite(fd, page, PAGE, find_page(fd, 0x0a, "ops")), PAGE);
 }
 
 static SpoolRecovered recover(const char *path)
@@ -191,6 +224,46 @@ static void recovery_that_was_cut_short_can_be_had_again(void **state)
     spool_free(spool);
 }
 
+/* Spoils the disk under a spool; gives what is brought back. */
+static SpoolRecovered recover_beside(const char *path, bool first_page)
+{
+    Spool *spool = open_spool(path);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char reason[SPOOL_REASON_MAX];
+    SpoolRecovered recovered;
+    struct stat st;
+
+    insert(spool, "new", N_WAITING);
+    spool_free(spool);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    bad_at = first_page ? 0 : find_page(fd, 0x0d, "\"text\":\"new");
+    bad_inode = st.st_ino;
+    assert_true(spool_open(path, &limits, &spool, reason) < 0);
+    recovered = recover(path);
+    bad_inode = 0;
+    spool = open_spool(path);
+    assert_int_equal(spool_n_waiting(spool), recovered.waiting);
+    spool_free(spool);
+    return recovered;
+}
+
+static void alerts_beside_what_the_disk_can_not_read_are_recovered(void **state)
+{
+    Folder *folder = *state;
+    SpoolRecovered recovered = recover_beside(folder->spool, false);
+
+    assert_in_range(recovered.lost, 1, PAGE / 1000);
+    assert_int_equal(recovered.waiting, N_WAITING - recovered.lost);
+}
+
+static void all_is_recovered_where_the_disk_can_not_read_the_first_page(void **state)
+{
+    Folder *folder = *state;
+
+    assert_int_equal(recover_beside(folder->spool, true).waiting, N_WAITING);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
 
 int main(void)
@@ -198,6 +271,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(alerts_said_long_ago_are_not_said_again),
         TEST(recovery_that_was_cut_short_can_be_had_again),
+        TEST(alerts_beside_what_the_disk_can_not_read_are_recovered),
+        TEST(all_is_recovered_where_the_disk_can_not_read_the_first_page),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
