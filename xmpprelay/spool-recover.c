@@ -5,8 +5,10 @@
  *
  * Where a page has two versions of a row, the one that is further on its way is believed. What is
  * missing is made up for on the safe side: an alert is rather said twice than not at all. The
- * damaged file gets a second name before the first one is taken from it, so there is a spool at
- * each moment, and a crash in between leads to the same refusal at the next start.
+ * damaged file and its log get second names before the first ones are taken from them. Two names
+ * can't change at once, and without its log the file may look sound. So first a note takes the
+ * log's place, with which no start is possible, and is removed last; a recovery that finds it goes
+ * by the second names.
  */
 
 #include "xmpprelay/spool-recover.h"
@@ -363,7 +365,7 @@ static int make_new(const char *path, const char *working, const char *const *na
 /* With what SQLite may have left beside it. */
 static void remove_working(const char *working)
 {
-    static const char *const endings[] = { "", "-wal", "-journal" };
+    static const char *const endings[] = { "", "-wal", "-journal", "-note" };
     char path[PATH_MAX + 16];
 
     for (size_t i = 0; i < ELEMENTSOF(endings); i++) {
@@ -411,19 +413,54 @@ static int keep_old(const char *path, const char *log, SpoolRecovered *ret)
     return -EEXIST;
 }
 
+/* Puts something that is no log in the place of the log. */
+static int lay_note(const char *log, const char *working)
+{
+    static const char text[] = "A recovery of the spool was cut short: run it once more.\n";
+    _cleanup_close_ int fd = -1;
+    char note[PATH_MAX + 8];
+
+    snprintf(note, sizeof(note), "%s-note", working);
+    fd = open(note, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+        return -ENOSPC;
+    return fsync(fd) < 0 || rename(note, log) < 0 ? -errno : sync_folder_of(log);
+}
+
 static int put_in_place(const char *path, const char *working, SpoolRecovered *ret)
 {
     char log[PATH_MAX + 8];
+    bool logged;
     int r;
 
     snprintf(log, sizeof(log), "%s-wal", path);
+    logged = access(log, F_OK) == 0;
     r = keep_old(path, log, ret);
+    if (r == 0 && logged)
+        r = lay_note(log, working);
     if (r < 0)
         return r;
-    /* The log first: it must never lie beside the new file. */
-    if ((unlink(log) < 0 && errno != ENOENT) || rename(working, path) < 0)
+    if (rename(working, path) < 0)
         return -errno;
-    return sync_folder_of(path);
+    r = sync_folder_of(path);
+    if (r == 0 && logged && unlink(log) < 0)
+        r = -errno;
+    return r < 0 ? r : sync_folder_of(path);
+}
+
+/* Where the file still has both names, the second one has the log. */
+static void find_source(const char *path, char ret[static PATH_MAX])
+{
+    struct stat st, kept;
+
+    if (stat(path, &st) == 0)
+        for (int i = 1; i <= KEPT_MAX; i++)
+            if (snprintf(ret, PATH_MAX, "%s.damaged-%d", path, i) < PATH_MAX &&
+                stat(ret, &kept) == 0 && kept.st_dev == st.st_dev && kept.st_ino == st.st_ino)
+                return;
+    snprintf(ret, PATH_MAX, "%s", path);
 }
 
 /* Whether there is anything to recover: 1; 0: it is sound. */
@@ -452,7 +489,7 @@ int spool_recover(const char *path, const char *const *names, size_t n_names, Sp
                   char reason[static SPOOL_REASON_MAX])
 {
     SpoolRecovered recovered = {};
-    char working[PATH_MAX];
+    char working[PATH_MAX], source[PATH_MAX];
     int r;
 
     r = look_at_old(path, reason);
@@ -463,7 +500,8 @@ int spool_recover(const char *path, const char *const *names, size_t n_names, Sp
         return -ENAMETOOLONG;
     }
     remove_working(working); /* of one that was cut short */
-    r = make_new(path, working, names, n_names, &recovered, reason);
+    find_source(path, source);
+    r = make_new(source, working, names, n_names, &recovered, reason);
     if (r == 0) {
         r = put_in_place(path, working, &recovered);
         if (r < 0)

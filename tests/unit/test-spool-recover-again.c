@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define N_OLD 300
 #define N_WAITING 20
@@ -49,6 +50,30 @@ ssize_t read_64(int fd, void *data, size_t size, off_t at)
 ssize_t read_plain(int fd, void *data, size_t size, off_t at)
 {
     return read_64(fd, data, size, at);
+}
+
+/* How many more changes of the folder there are before the process is gone; 0: any number. */
+static unsigned changes_left;
+
+static void count_change(void)
+{
+    if (changes_left > 0 && --changes_left == 0)
+        _exit(9);
+}
+
+int rename_counted(const char *from, const char *to) __asm__("rename");
+int unlink_counted(const char *path) __asm__("unlink");
+
+int rename_counted(const char *from, const char *to)
+{
+    count_change();
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int unlink_counted(const char *path)
+{
+    count_change();
+    return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
 }
 
 static int folder_setup(void **state)
@@ -264,6 +289,66 @@ static void all_is_recovered_where_the_disk_can_not_read_the_first_page(void **s
     assert_int_equal(recover_beside(folder->spool, true).waiting, N_WAITING);
 }
 
+/* 16 alerts, all in a log that is damaged at its beginning. */
+static void make_damaged_log(const char *path)
+{
+    static const uint8_t garbage[8] = "garbage";
+    char log[128];
+    int fd, status;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        Spool *spool = open_spool(path);
+
+        insert(spool, "a", 4);
+        insert(spool, "b", 4);
+        insert(spool, "c", 4);
+        insert(spool, "d", 4);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    snprintf(log, sizeof(log), "%s-wal", path);
+    fd = open(log, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, garbage, 8, 32 + 16), 8); /* the checksum of the first frame */
+    close(fd);
+}
+
+static void no_alert_is_lost_where_a_recovery_is_cut_short(void **state)
+{
+    Folder *folder = *state;
+    unsigned n_cut = 0;
+    int status = -1;
+
+    for (unsigned n = 1; status != 0; n++) {
+        char path[96], reason[SPOOL_REASON_MAX];
+        Spool *spool = NULL;
+        pid_t pid;
+
+        snprintf(path, sizeof(path), "%s/cut-%u", folder->path, n);
+        make_damaged_log(path);
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            changes_left = n;
+            recover(path);
+            _exit(0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        n_cut += status != 0;
+        if (spool_open(path, &limits, &spool, reason) < 0) {
+            assert_int_equal(recover(path).waiting, 16);
+            spool = open_spool(path);
+        }
+        if (spool_n_waiting(spool) != 16)
+            fail_msg("after %u changes %d wait", n - 1, (int)spool_n_waiting(spool));
+        spool_free(spool);
+    }
+    assert_true(n_cut >= 3);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
 
 int main(void)
@@ -271,6 +356,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(alerts_said_long_ago_are_not_said_again),
         TEST(recovery_that_was_cut_short_can_be_had_again),
+        TEST(no_alert_is_lost_where_a_recovery_is_cut_short),
         TEST(alerts_beside_what_the_disk_can_not_read_are_recovered),
         TEST(all_is_recovered_where_the_disk_can_not_read_the_first_page),
     };
