@@ -34,6 +34,8 @@ static off_t bad_at;
 /* In the place of the C library's, for SQLite's reading as for our own. */
 ssize_t read_64(int fd, void *data, size_t size, off_t at) __asm__("pread64");
 ssize_t read_plain(int fd, void *data, size_t size, off_t at) __asm__("pread");
+ssize_t read_checked(int fd, void *data, size_t size, off_t at,
+                     size_t room) __asm__("__pread64_chk"); /* as _FORTIFY_SOURCE has it */
 
 ssize_t read_64(int fd, void *data, size_t size, off_t at)
 {
@@ -50,6 +52,11 @@ ssize_t read_64(int fd, void *data, size_t size, off_t at)
 ssize_t read_plain(int fd, void *data, size_t size, off_t at)
 {
     return read_64(fd, data, size, at);
+}
+
+ssize_t read_checked(int fd, void *data, size_t size, off_t at, size_t room)
+{
+    return read_64(fd, data, MIN(size, room), at);
 }
 
 /* How many more changes of the folder there are before the process is gone; 0: any number. */
