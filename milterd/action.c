@@ -37,13 +37,15 @@ static bool is_address(const char *address)
 {
     size_t length = strlen(address);
 
-    if (length >= 2 && address[0] == '<' && address[length - 1] == '>')
+    if (length >= 2 && address[0] == '<' && address[length - 1] == '>') {
+        address++;
         length -= 2;
-    for (const char *c = address; *c; c++)
-        if ((unsigned char)*c <= ' ' || *c == 0x7F)
+    }
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)address[i] <= ' ' || address[i] == 0x7F || address[i] == '<' ||
+            address[i] == '>')
             return false;
-    return length <= ACTION_ADDRESS_MAX && !strpbrk(address + (*address == '<'), "<") &&
-           (!strchr(address, '>') || strchr(address, '>')[1] == '\0');
+    return length <= ACTION_ADDRESS_MAX;
 }
 
 /* "SIZE=100 BODY=8BITMIME" */
@@ -112,10 +114,10 @@ static void action_done(Action *action)
     *action = (Action){};
 }
 
-/* Printable ASCII in one line, of any text. */
+/* Printable ASCII in one line, of any text; of a very long one only the beginning is looked at. */
 static char *plain_line_dup(const char *text, size_t size, size_t max)
 {
-    char *line = text_clean_line_dup(text, size);
+    char *line = text_clean_line_dup(text, MIN(size, (size_t)ACTION_VALUE_MAX));
     size_t n = 0;
 
     if (!line)

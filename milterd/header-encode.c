@@ -134,6 +134,18 @@ static void unfold_false(char *text)
             *c = ' ';
 }
 
+/* Half an encoded word would be none, and white space at the end a line of its own. */
+static void end_behind_word(Buffer *buffer)
+{
+    size_t size = buffer->size;
+
+    while (size > 0 && !strchr(" \t\n", buffer->data[size - 1]))
+        size--;
+    while (size > 0 && strchr(" \t\n", buffer->data[size - 1]))
+        size--;
+    buffer_cut(buffer, size);
+}
+
 char *header_encode_dup(const char *value, size_t size, size_t name_size, size_t max_bytes)
 {
     _cleanup_free_ char *text = text_clean_dup(value, MIN(size, max_bytes));
@@ -152,6 +164,8 @@ char *header_encode_dup(const char *value, size_t size, size_t name_size, size_t
     }
     if (!writer.buffer.data)
         return strdup("");
+    if (writer.buffer.full)
+        end_behind_word(&writer.buffer);
     start = writer.buffer.data + (*writer.buffer.data == ' ');
     memmove(writer.buffer.data, start, strlen(start) + 1);
     return writer.buffer.data;

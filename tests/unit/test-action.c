@@ -63,6 +63,25 @@ static void long_header_is_folded(void **state)
     assert_true(n > 20);
 }
 
+/* It is cut behind a word, wherever its end comes: no fold is left without text. */
+static void header_that_is_too_long_ends_with_a_word(void **state)
+{
+    for (size_t n = 0; n < 80; n++) {
+        char value[1000];
+        _cleanup_free_ char *encoded = NULL;
+        size_t length;
+
+        memset(value, 0xFF, sizeof(value));
+        memset(value, 'x', n);
+        if (n > 0)
+            value[n - 1] = ' ';
+        encoded = header_encode_dup(value, sizeof(value), 7, sizeof(value));
+        length = strlen(encoded);
+        assert_true(length > 2800 && length <= 3000);
+        assert_string_equal(encoded + length - 2, "?=");
+    }
+}
+
 /* NULs included. */
 static void header_of_any_bytes_is_one_header(void **state)
 {
@@ -138,6 +157,27 @@ static void actions_of_a_failure_are_taken_back(void **state)
     assert_int_equal(actions.n, 0);
 }
 
+static void address_has_both_brackets_or_none(void **state)
+{
+    static const char *const bad[] = { "<a@x", "a@x>",   "<<a@x>>", "a<b@x>",  "<a@x>>",
+                                       "<",    "<a@x> ", "<a @x>",  "a@x\r\n", "a@x\t" };
+    static const char *const good[] = { "<a@x>", "a@x", "\xc3\xbc@x" };
+    char reason[ACTION_REASON_MAX];
+    Actions actions = {};
+
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+        const Action action = action_of(ACTION_ADD_RCPT, bad[i], NULL, 0);
+
+        assert_int_equal(actions_add(&actions, &action, reason), -EINVAL);
+    }
+    for (size_t i = 0; i < ELEMENTSOF(good); i++) {
+        const Action action = action_of(ACTION_ADD_RCPT, good[i], NULL, 0);
+
+        assert_int_equal(actions_add(&actions, &action, reason), 0);
+    }
+    actions_done(&actions);
+}
+
 static void reply_line_is_cut_and_plain(void **state)
 {
     char reason[ACTION_REASON_MAX], text[2000];
@@ -159,10 +199,12 @@ int main(void)
         cmocka_unit_test(header_is_one_header_whatever_it_holds),
         cmocka_unit_test(header_beyond_ascii_is_encoded_by_words),
         cmocka_unit_test(long_header_is_folded),
+        cmocka_unit_test(header_that_is_too_long_ends_with_a_word),
         cmocka_unit_test(header_of_any_bytes_is_one_header),
         cmocka_unit_test(actions_come_in_an_order_that_mtas_take),
         cmocka_unit_test(body_gets_the_line_ends_of_mail),
         cmocka_unit_test(actions_of_a_failure_are_taken_back),
+        cmocka_unit_test(address_has_both_brackets_or_none),
         cmocka_unit_test(reply_line_is_cut_and_plain),
     };
 
