@@ -13,7 +13,9 @@
 #include "common/log.h"
 
 #define LOG_TEXT_MAX 400 /* bytes */
+/* What is longer is cut to far less in the end; but it would be searched for secrets first. */
 #define ALERT_TEXT_MAX 262144
+#define ALERT_LINE_MAX 16384 /* of a title, a key, a field */
 
 static const char reply_type[] = "milterd.reply";
 
@@ -31,12 +33,26 @@ static ScriptWishes *wishes_at_end(lua_State *state, ActionType type)
     return vm_of(state)->wishes;
 }
 
+/* Copies are none of the state's memory, but must not be more than it. */
+static void count_wish(lua_State *state, const Action *action)
+{
+    bool whole = action->type == ACTION_REPLACE_BODY;
+    Vm *vm = vm_of(state);
+
+    vm->wished += whole ? action->size : MIN(action->size, (size_t)ACTION_VALUE_MAX);
+    if (vm->wished > vm->limits.memory)
+        luaL_error(state, "m:%s(): all changes need more than the %d KB of memory that it may have",
+                   action_names[action->type], (int)(vm->limits.memory / 1024));
+}
+
 static int add(lua_State *state, const Action *action)
 {
     ScriptWishes *wishes = wishes_at_end(state, action->type);
     char reason[ACTION_REASON_MAX];
-    int r = actions_add(&wishes->actions, action, reason);
+    int r;
 
+    count_wish(state, action);
+    r = actions_add(&wishes->actions, action, reason);
     if (r == -EINVAL)
         return luaL_error(state, "m:%s(): %s", action_names[action->type], reason);
     vm_check(state, r);
@@ -190,21 +206,34 @@ const Reply *vm_to_reply(lua_State *state, int index)
 
 /* Alerts */
 
-/* A member of the table, as a string; NULL: none. It is on top of the stack, and in the table. */
-static const char *get_string(lua_State *state, int table, const char *key)
+/* The string or number on top of the stack, cut to some size. */
+static const char *cut_string(lua_State *state, size_t max)
 {
-    int type = lua_getfield(state, table, key);
+    size_t size;
+    const char *text = lua_tolstring(state, -1, &size);
+
+    if (size <= max)
+        return text;
+    text = lua_pushlstring(state, text, max);
+    lua_replace(state, -2);
+    return text;
+}
+
+/* A member of the table, as a string; NULL: none. It is on top of the stack. */
+static const char *get_string(lua_State *state, const char *key, size_t max)
+{
+    int type = lua_getfield(state, 2, key);
 
     if (type == LUA_TNIL)
         return NULL;
     if (type != LUA_TSTRING && type != LUA_TNUMBER)
         luaL_error(state, "m:alert(): \"%s\" must be a string", key);
-    return lua_tostring(state, -1);
+    return cut_string(state, max);
 }
 
-static void take_string(lua_State *state, const char *key, char **member)
+static void take_string(lua_State *state, const char *key, size_t max, char **member)
 {
-    const char *value = get_string(state, 2, key);
+    const char *value = get_string(state, key, max);
 
     vm_check(state, record_set(member, value));
     lua_pop(state, 1);
@@ -265,12 +294,12 @@ static void take_destinations(lua_State *state, Record *record)
 
 static void take_words(lua_State *state, Record *record)
 {
-    const char *word = get_string(state, 2, "severity");
+    const char *word = get_string(state, "severity", ALERT_LINE_MAX);
 
     if (word && severity_from_name(word, &record->severity) < 0)
         luaL_error(state, "m:alert(): \"severity\" must be ok, info, warning or critical");
     lua_pop(state, 1);
-    word = get_string(state, 2, "state");
+    word = get_string(state, "state", ALERT_LINE_MAX);
     if (word && alert_state_from_name(word, &record->state) < 0)
         luaL_error(state, "m:alert(): \"state\" must be problem, recovery or event");
     lua_pop(state, 1);
@@ -300,22 +329,9 @@ static void take_fields(lua_State *state, Record *record)
             luaL_error(state, "m:alert(): \"fields\" has names of a-z, 0-9 and _, and strings");
         if (record->n_fields >= 24)
             luaL_error(state, "m:alert(): \"fields\" has more than 24 names");
-        lua_tostring(state, -1);
-        vm_check(state, record_add_field(record, name, lua_tostring(state, -1)));
+        vm_check(state, record_add_field(record, name, cut_string(state, ALERT_LINE_MAX)));
         lua_pop(state, 1);
     }
-    lua_pop(state, 1);
-}
-
-static void take_text(lua_State *state, Record *record)
-{
-    const char *text = get_string(state, 2, "text");
-    size_t size = text ? lua_rawlen(state, -1) : 0;
-
-    vm_check(state, record_set(&record->text, text));
-    /* What is longer is cut to far less in the end; but it would be searched for secrets first. */
-    if (size > ALERT_TEXT_MAX && strlen(record->text) > ALERT_TEXT_MAX)
-        record->text[ALERT_TEXT_MAX] = '\0';
     lua_pop(state, 1);
 }
 
@@ -326,18 +342,23 @@ static int make_alert(lua_State *state)
     ScriptAlerts *alerts = &vm->wishes->alerts;
 
     luaL_checktype(state, 2, LUA_TTABLE);
+    /* It could make an alert while this one is made. */
+    if (lua_getmetatable(state, 2))
+        return luaL_argerror(state, 2, "a table without a metatable is wanted");
     if (view->event < SCRIPT_MAIL || view->event > SCRIPT_MESSAGE)
         return luaL_error(state, "m:alert() is possible from mail() to message(), not in %s()",
                           script_event_names[view->event]);
     if (alerts->n >= SCRIPT_ALERTS_MAX)
         return luaL_error(state, "of one mail scripts make at most %d alerts", SCRIPT_ALERTS_MAX);
     check_keys(state);
+    /* One that was refused, and the script has caught the error. */
+    record_free(vm->record);
     vm->record = record_new();
     if (!vm->record)
         return luaL_error(state, "out of memory");
-    take_string(state, "title", &vm->record->title);
-    take_text(state, vm->record);
-    take_string(state, "key", &vm->record->key);
+    take_string(state, "title", ALERT_LINE_MAX, &vm->record->title);
+    take_string(state, "text", ALERT_TEXT_MAX, &vm->record->text);
+    take_string(state, "key", ALERT_LINE_MAX, &vm->record->key);
     take_words(state, vm->record);
     take_fields(state, vm->record);
     take_destinations(state, vm->record);

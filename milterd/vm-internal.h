@@ -34,6 +34,7 @@ struct Vm {
     const ScriptView *view; /* NULL: none is */
     ScriptWishes *wishes;
     unsigned n_lines; /* that it has logged */
+    size_t wished;    /* bytes of the changes that it wants */
 
     /* Being made, and freed by vm.c where an error comes in between. */
     Record *record;

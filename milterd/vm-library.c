@@ -59,6 +59,17 @@ static int call_xpcall(lua_State *state)
     return end_xpcall(state, lua_pcallk(state, n - 2, LUA_MULTRET, 0, 0, end_xpcall), 0);
 }
 
+/* What the thread closes counts as called from here, so that it can't go deeper and deeper. Lua
+ * before 5.4.6 goes on counting by itself. */
+static void close_thread(lua_State *thread, lua_State *from)
+{
+#if LUA_VERSION_RELEASE_NUM >= 50406
+    lua_closethread(thread, from);
+#else
+    lua_resetthread(thread);
+#endif
+}
+
 /* A coroutine that was stopped by a hook has none any more: what it has to close stays open. */
 static int resume_wrapped(lua_State *state)
 {
@@ -79,7 +90,7 @@ static int resume_wrapped(lua_State *state)
     if (vm_of(state)->expired)
         vm_raise_expired(state);
     if (lua_status(thread) != LUA_OK && lua_status(thread) != LUA_YIELD)
-        lua_resetthread(thread);
+        close_thread(thread, state);
     lua_xmove(thread, state, 1);
     return lua_error(state);
 }

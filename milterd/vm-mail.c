@@ -137,6 +137,7 @@ static void push_text_of_mail(lua_State *state, Mail *mail)
     bool cut;
 
     vm_check(state, mail_text(mail, &text, &cut));
+    vm_charge(state, strlen(text));
     lua_pushstring(state, text);
 }
 
@@ -200,6 +201,7 @@ static void push_member(lua_State *state, Member member)
 
     switch (member) {
     case MEMBER_BODY:
+        vm_charge(state, mail->body_size);
         lua_pushlstring(state, mail->body_size > 0 ? mail->body : "", mail->body_size);
         return;
     case MEMBER_BODY_SIZE:

@@ -176,6 +176,7 @@ static int run(Vm *vm, lua_CFunction function, void *argument, char reason[stati
     vm->expired = vm->starved = false;
     vm->charged = 0;
     vm->n_lines = 0;
+    vm->wished = 0;
     vm->deadline_usec = cpu_usec() + vm->limits.time_usec;
     lua_settop(state, 0);
     lua_pushcfunction(state, function);

@@ -102,6 +102,7 @@ static void time_of_a_call_is_limited(void **state)
         "local s = ('x'):rep(1000000) while true do utf8.len(s) end",
         "local s = ('x'):rep(100000) while true do s:find('y', 1, true) end",
         "while true do m:header('x') end",
+        "local s = ('\\0'):rep(14000000) while true do m:reply('550', nil, s, s, s, s, s, s) end",
         "table.sort((function() local t = {} for i = 1, 3000 do t[i] = i % 7 end return t end)(), "
         "function(a, b) while true do end end)",
         "local t = {} for i = 1, 100 do t[i] = ('x'):rep(10000) .. i end while true do "
@@ -177,6 +178,19 @@ static void memory_is_limited(void **state)
                      "t = nil return 'accept'");
     assert_int_equal(bench->result.verdict, VERDICT_ACCEPT);
     assert_true(vm_memory(bench->vm) < 4 << 20);
+}
+
+/* What is wished for is kept outside of the state. */
+static void changes_need_no_more_memory_than_the_state_may_have(void **state)
+{
+    Bench *bench = *state;
+
+    bench->limits.memory = 4 << 20;
+    bench_run(bench, "m:replace_body(('x'):rep(1000000)) m:replace_body(('y'):rep(1000000))");
+    bench_fails(bench, "local s = ('x'):rep(1000000) for i = 1, 5 do m:replace_body(s) end",
+                "m:replace_body(): all changes need more than the 4096 KB");
+    bench_fails(bench, "local s = ('x'):rep(60000) for i = 1, 100 do m:add_header('X-A', s) end",
+                "m:add_header(): all changes need more than the 4096 KB");
 }
 
 /* Uses each part of the interface. */
@@ -267,6 +281,13 @@ static void tables_of_thousands_and_deep_calls_do_no_harm(void **state)
                 "end f(1)",
                 "stack overflow");
     bench_fails(bench, "local function f() return coroutine.wrap(f)() end f()", "stack overflow");
+    bench_run(bench, "local n = 0\n"
+                     "local function f()\n"
+                     "  local x <close> = setmetatable({}, { __close = function()\n"
+                     "    n = n + 1 pcall(coroutine.wrap(f)) end })\n"
+                     "  error('x')\n"
+                     "end\n"
+                     "pcall(coroutine.wrap(f)) assert(n > 10 and n < 200)");
     bench_fails(bench, "error(setmetatable({}, { __tostring = function() error('x') end }))",
                 "an error that is no text");
     bench_run(bench, "local t = {} t[1] = t assert(#t == 1)");
@@ -283,6 +304,7 @@ int main(void)
         TEST(time_of_functions_in_c_is_limited),
         TEST(time_of_loading_is_limited),
         TEST(memory_is_limited),
+        TEST(changes_need_no_more_memory_than_the_state_may_have),
         TEST(want_of_memory_is_an_error_wherever_it_occurs),
         TEST(limit_of_memory_is_an_error_wherever_it_occurs),
         TEST(tables_of_thousands_and_deep_calls_do_no_harm),

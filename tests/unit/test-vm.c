@@ -263,6 +263,21 @@ static void names_and_addresses_that_are_none_are_refused(void **state)
     bench_fails(bench, "for i = 1, 1001 do m:add_header('X', 'y') end", "at most 1000 changes");
 }
 
+/* The relay takes far less, and secrets are looked for in all of it. */
+static void alert_of_long_texts_is_cut(void **state)
+{
+    Bench *bench = *state;
+    const Record *record;
+
+    bench_run(bench, "local s = ('x'):rep(1000000)\n"
+                     "m:alert{ title = s, text = s, key = s, fields = { a = s } }");
+    record = bench->wishes.alerts.items[0].record;
+    assert_int_equal(strlen(record->title), 16384);
+    assert_int_equal(strlen(record->text), 262144);
+    assert_int_equal(strlen(record->key), 16384);
+    assert_int_equal(strlen(record->fields[0].value), 16384);
+}
+
 static void alert_says_what_the_script_says(void **state)
 {
     Bench *bench = *state;
@@ -292,6 +307,13 @@ static void alert_says_what_the_script_says(void **state)
     bench_fails(bench, "m:alert{ text = 'x', fields = { ['A b'] = 'x' } }", "\"fields\" has names");
     bench_fails(bench, "m:alert{ text = 'x', to = { 1 } }", "\"to\" must be the name");
     bench_fails(bench, "m:alert('x')", "table expected");
+    bench_fails(bench,
+                "m:alert(setmetatable({}, { __index = function(t, key) m:alert{ text = 'x' } "
+                "return 'y' end }))",
+                "a table without a metatable is wanted");
+    bench_run(bench, "for i = 1, 20 do assert(not pcall(m.alert, m, { text = 'x', to = 1 })) end\n"
+                     "m:alert{ text = 'x' }");
+    assert_int_equal(bench->wishes.alerts.n, 1);
     bench_fails(bench, "for i = 1, 17 do m:alert{ text = 'x' } end", "at most 16 alerts");
 }
 
@@ -373,6 +395,7 @@ int main(void)
         TEST(actions_are_refused_before_the_end),
         TEST(actions_that_the_mta_does_not_offer_are_refused),
         TEST(names_and_addresses_that_are_none_are_refused),
+        TEST(alert_of_long_texts_is_cut),
         TEST(alert_says_what_the_script_says),
         TEST(state_is_kept_for_message_and_connection),
         TEST(handlers_are_functions_or_a_table_of_them),
