@@ -40,7 +40,8 @@ static int end_xpcall(lua_State *state, int status, lua_KContext context)
     }
     lua_pushvalue(state, 1);
     lua_insert(state, -2);
-    lua_call(state, 1, 1);
+    /* One that fails itself gives its own error. */
+    lua_pcall(state, 1, 1, 0);
     lua_pushboolean(state, false);
     lua_insert(state, -2);
     return 2;

@@ -22,6 +22,7 @@
 #define HOOK_INSTRUCTIONS 100
 #define HOOKS_PER_LOOK 10
 #define SMALL_BYTES ((size_t)1024 * 1024)
+#define LARGE_BYTES ((size_t)64 * 1024)
 #define CHARGE_BYTES (256 * 1024)
 #define IDLE_BYTES (256 * 1024) /* a state that holds more is tidied up after a message */
 
@@ -53,13 +54,15 @@ static bool fails(Vm *vm)
 }
 
 /* Lua collects all garbage when it gets nothing, and tries again. A script at its limit may so make
- * each instruction take long; when its time is over it gets nothing more. */
-static bool may_grow(Vm *vm, size_t size)
+ * each instruction take long; and one instruction does that moves all of a growing stack again and
+ * again, for a chain of __call. When the time is over a script gets nothing more of that kind. */
+static bool may_grow(Vm *vm, size_t old_size, size_t size)
 {
-    if (size <= vm->limits.memory - MIN(vm->used, vm->limits.memory))
-        return !vm->starved;
-    vm->starved = vm->starved || !vm_may_go_on(vm, 0);
-    return false;
+    bool fits = size - old_size <= vm->limits.memory - MIN(vm->used, vm->limits.memory);
+
+    if (!fits || size >= LARGE_BYTES)
+        vm->starved = vm->starved || !vm_may_go_on(vm, 0);
+    return fits && !vm->starved;
 }
 
 static void *allocate(void *userdata, void *block, size_t old_size, size_t size)
@@ -75,7 +78,7 @@ static void *allocate(void *userdata, void *block, size_t old_size, size_t size)
         vm->used -= old_size;
         return NULL;
     }
-    if (size > old_size && !may_grow(vm, size - old_size))
+    if (size > old_size && !may_grow(vm, old_size, size))
         return NULL;
     /* One that shrinks must not fail. */
     if (size > old_size && vm->limits.fail_at > 0 && fails(vm))

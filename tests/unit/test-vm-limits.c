@@ -47,6 +47,7 @@ static void scripts_have_the_rest_of_the_library(void **state)
         "local ok, e = xpcall(error, function(e) return e .. '!' end, 'x')\n"
         "assert(not ok and e == 'x!' and select('#', xpcall(function() return 1, 2 end, "
         "error)) == 3)\n"
+        "ok, e = xpcall(error, function() error('bad', 0) end, 'x') assert(not ok and e == 'bad')\n"
         "local bad = coroutine.wrap(function() error('so', 0) end)\n"
         "ok, e = pcall(bad) assert(not ok and e == 'so')\n"
         "ok, e = pcall(bad) assert(not ok and e:find('dead'))\n"
@@ -107,6 +108,7 @@ static void time_of_a_call_is_limited(void **state)
         "function(a, b) while true do end end)",
         "local t = {} for i = 1, 100 do t[i] = ('x'):rep(10000) .. i end while true do "
         "table.sort(t) end",
+        "local s = setmetatable({}, {}) getmetatable(s).__call = s s()",
         "(''):gsub('', function() while true do end end)",
     };
     Bench *bench = *state;
