@@ -427,6 +427,7 @@ def test_broken_script_keeps_the_configuration_that_is_there(bridge):
     path.write_text('function message(m) m:add_header("X-Version", "2") end')
     bridge.milterd.process.send_signal(signal.SIGHUP)
     bridge.milterd.process.wait_log("reloaded")
+    bridge.milterd.process.wait_log("has drained(?s:.*)has drained")  # which could take it, too
     assert bridge.send(mails.plain("version 2"))[0] == 250
     assert delivered(bridge, "version 2")["X-Version"] == "2"
 
