@@ -191,21 +191,22 @@ class Process:
         return self.wait(timeout)
 
     def kill(self):
-        """Ends it and what it has left behind in its own process group, whatever it does."""
-        if self.child is None:
+        """Ends it and all of its process group, whatever it does. One that was seen to end is left
+        alone: its id may be another's by now."""
+        if not self.alive:
             return
-        if self.child.poll() is None:
-            self.child.terminate()
-            try:
-                self.child.wait(10)
-            except subprocess.TimeoutExpired:
-                pass
-        # The group is ours: it was made with the child, and bears its id.
+        os.kill(self.child.pid, signal.SIGTERM)
         try:
-            os.killpg(self.child.pid, signal.SIGKILL)
-        except ProcessLookupError:
+            wait_until(self._has_ended, "", timeout=10)
+        except Failure:
             pass
+        # Nobody has waited for the child since it was alive, so its id, which the group bears, is
+        # still ours.
+        os.killpg(self.child.pid, signal.SIGKILL)
         self.child.wait()
+
+    def _has_ended(self):
+        return os.waitid(os.P_PID, self.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
     def log_text(self, all_runs=False):
         if not self.log.exists():
