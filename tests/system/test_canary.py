@@ -28,7 +28,7 @@ class Canary:
         self.metrics = bridge.place / "canary.prom"
         self.metrics.unlink(missing_ok=True)
         self.sendmail = bridge.place.file(
-            "sendmail", f'#!/bin/sh\nexec /usr/sbin/sendmail -C {bridge.postfix.config} "$@"\n',
+            "sendmail.sh", f'#!/bin/sh\nexec /usr/sbin/sendmail -C {bridge.postfix.config} "$@"\n',
             mode=0o755)
 
     def run(self, *arguments):
